@@ -1,0 +1,90 @@
+"""``Idempotency-Key``: the same POST twice does its work once and gets the same answer."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import IdempotentReply
+from voicereel_site.errors import Refusal
+
+KEPT = timedelta(hours=24)  # as Stripe keeps them
+
+
+def fingerprint_of(request_body: Any) -> str:
+    """SHA-256 over a request's meaning: JSON with sorted keys."""
+    text = json.dumps(request_body, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def earlier_reply(request: Request, route: str, fingerprint: str) -> Response | None:
+    """The answer this key already got, if any.
+
+    Raises idempotency_key_reuse if the key was used for something else.
+    """
+    key = _key(request)
+    if key is None:
+        return None
+    row = IdempotentReply.objects.for_tenant(request.auth.tenant).filter(key=key).first()
+    if row is None:
+        return None
+    if row.created_at < timezone.now() - KEPT:
+        row.delete()
+        return None
+    if (row.route, row.fingerprint) != (route, fingerprint):
+        raise Refusal(
+            "idempotency_key_reuse",
+            "This Idempotency-Key was used for a different request. Use a new key for new work.",
+        )
+    return Response(
+        row.body, status=row.status, headers=row.headers | {"Idempotent-Replayed": "true"}
+    )
+
+
+def once(
+    request: Request, route: str, fingerprint: str, work: Callable[[], Response]
+) -> Response:
+    """Run ``work`` and keep its answer, in one transaction, unless this key has an answer.
+
+    ``work`` runs inside a transaction: database work only. A refusal rolls all of it back, so the
+    key stays free for the corrected request.
+    """
+    key = _key(request)
+    if key is None:
+        with transaction.atomic():
+            return work()
+    if reply := earlier_reply(request, route, fingerprint):
+        return reply
+    tenant = request.auth.tenant
+    try:
+        with transaction.atomic():
+            # On PostgreSQL a second request with the key waits here until the first commits.
+            row = IdempotentReply.objects.create(
+                tenant=tenant, key=key, route=route, fingerprint=fingerprint
+            )
+            response = work()
+            row.status, row.body = response.status_code, response.data
+            row.headers = {
+                name: value for name, value in response.headers.items() if name == "Location"
+            }
+            row.save(update_fields=["status", "body", "headers"])
+    except IntegrityError:
+        if reply := earlier_reply(request, route, fingerprint):
+            return reply
+        raise
+    return response
+
+
+def _key(request: Request) -> str | None:
+    key: str | None = request.headers.get("Idempotency-Key")
+    if key is not None and not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise Refusal(
+            "validation_error", "An Idempotency-Key has 1 to 255 printable ASCII characters.", 400
+        )
+    return key

@@ -1,0 +1,25 @@
+"""``manage.py create_tenant NAME``"""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import transaction
+
+from accounts.keys import issue_key
+from accounts.models import Tenant
+
+
+class Command(BaseCommand):
+    help = "Make a tenant and print its first API key. The key cannot be shown again."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", help="the customer organisation's name")
+        parser.add_argument("--test", action="store_true", help="a vr_test_ key")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with transaction.atomic():
+            tenant = Tenant.objects.create(name=options["name"])
+            _, key = issue_key(tenant, label="first key", live=not options["test"])
+        self.stderr.write(f"Tenant {tenant.pk} ({tenant.name}). Its key, shown only now:")
+        self.stdout.write(key)

@@ -1,0 +1,211 @@
+"""What the API takes and gives, as frozen dataclasses.
+
+Each answer keeps the server's JSON in `raw`, with fields newer than this client in it.
+Signed links are left out of `repr`: whoever has one may fetch the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+AudioFormat = Literal["wav", "mp3", "flac", "opus", "m4a"]
+CaptionKind = Literal["json", "vtt", "srt"]
+SpeakerStatus = Literal["processing", "ready", "failed"]
+VoiceMode = Literal["nearest_preset", "adapted", "cloned"]
+JobStatus = Literal["queued", "processing", "succeeded", "failed", "canceled"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a script; `speed` is a factor (1.0 is normal), the pause is in ms."""
+
+    speaker_id: str
+    text: str
+    id: str | None = None
+    speed: float | None = None
+    language: str | None = None
+    pause_after_ms: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return _without_none(self)
+
+
+@dataclass(frozen=True)
+class Output:
+    """The audio file wanted; `sample_rate` in Hz, `bit_depth` in bits per sample."""
+
+    format: AudioFormat | None = None
+    sample_rate: int | None = None
+    bitrate_kbps: int | None = None
+    bit_depth: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return _without_none(self)
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """One page of a list; `next_cursor` is None on the last one."""
+
+    data: tuple[T, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class FailureReason:
+    """Why a voice could not be made, in words for the person who recorded it."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A registered voice; `similarity` to the recordings is from 0 to 1."""
+
+    id: str
+    name: str
+    language: str
+    status: SpeakerStatus
+    voice_mode: VoiceMode | None
+    similarity: float | None
+    quality: Mapping[str, Any] | None
+    failure_reasons: tuple[FailureReason, ...]
+    reference_ms: int | None
+    transcript: str | None
+    metadata: Mapping[str, Any]
+    created_at: datetime | None
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Speaker:
+        return cls(
+            id=data["id"],
+            name=data["name"],
+            language=data["language"],
+            status=data["status"],
+            voice_mode=data.get("voice_mode"),
+            similarity=data.get("similarity"),
+            quality=data.get("quality"),
+            failure_reasons=tuple(
+                FailureReason(reason["code"], reason["detail"])
+                for reason in data.get("failure_reasons") or ()
+            ),
+            reference_ms=data.get("reference_ms"),
+            transcript=data.get("transcript"),
+            metadata=data.get("metadata") or {},
+            created_at=_moment(data.get("created_at")),
+            raw=data,
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Lines of the script spoken so far."""
+
+    lines_done: int
+    lines_total: int
+
+
+@dataclass(frozen=True)
+class JobError:
+    """Why a job failed, and at which line if at one."""
+
+    code: str
+    detail: str
+    line_id: str | None
+
+
+@dataclass(frozen=True)
+class AudioFile:
+    """A finished audio file; `sample_rate` in Hz, `url` is signed and lives 15 minutes."""
+
+    url: str = field(repr=False)
+    format: AudioFormat
+    sample_rate: int | None
+    duration_ms: int
+    size_bytes: int
+    sha256: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AudioFile:
+        return cls(
+            url=data["url"],
+            format=data["format"],
+            sample_rate=data.get("sample_rate"),
+            duration_ms=data["duration_ms"],
+            size_bytes=data["size_bytes"],
+            sha256=data["sha256"],
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One synthesis job; `captions` maps the kinds there are to signed links."""
+
+    id: str
+    title: str | None
+    status: JobStatus
+    progress: Progress | None
+    created_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    error: JobError | None
+    audio: AudioFile | None
+    captions: Mapping[str, str] = field(repr=False)
+    links_expire_at: datetime | None
+    notices: tuple[str, ...]
+    metadata: Mapping[str, Any]
+    seed: int | None
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Job:
+        progress, error, audio = data.get("progress"), data.get("error"), data.get("audio")
+        return cls(
+            id=data["id"],
+            title=data.get("title"),
+            status=data["status"],
+            progress=progress and Progress(progress["lines_done"], progress["lines_total"]),
+            created_at=_moment(data.get("created_at")),
+            started_at=_moment(data.get("started_at")),
+            finished_at=_moment(data.get("finished_at")),
+            expires_at=_moment(data.get("expires_at")),
+            error=error and JobError(error["code"], error["detail"], error.get("line_id")),
+            audio=audio and AudioFile.from_json(audio),
+            captions={kind: url for kind, url in (data.get("captions") or {}).items() if url},
+            links_expire_at=_moment(data.get("links_expire_at")),
+            notices=tuple(data.get("notices") or ()),
+            metadata=data.get("metadata") or {},
+            seed=data.get("seed"),
+            raw=data,
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """True once the status can no longer change by itself."""
+        return self.status in ("succeeded", "failed", "canceled")
+
+    @property
+    def speed_x_real_time(self) -> float | None:
+        """Seconds of audio made per second of processing; None while not known."""
+        if self.audio is None or self.started_at is None or self.finished_at is None:
+            return None
+        processing_s = (self.finished_at - self.started_at).total_seconds()
+        return self.audio.duration_ms / 1000 / processing_s if processing_s > 0 else None
+
+
+def _without_none(value: Line | Output) -> dict[str, Any]:
+    pairs = ((entry.name, getattr(value, entry.name)) for entry in fields(value))
+    return {name: item for name, item in pairs if item is not None}
+
+
+def _moment(text: str | None) -> datetime | None:
+    # Python 3.10 reads "+00:00" but not "Z".
+    return None if text is None else datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,0 +1,167 @@
+"""Registering a voice, measuring it, and retiring it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import numpy as np
+import soundfile
+import structlog
+from django.core.files import File
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from accounts.identifiers import speaker_id as new_speaker_id
+from accounts.models import ApiKey
+from accounts.outbox import ask_for_task, ask_to_delete_files
+from speakers.analysis import analyse, failure_reasons
+from speakers.decoding import REFERENCE_RATE, DecodedClip, Waveform
+from speakers.models import ReferenceClip, Speaker, speaker_folder
+from voicereel_site.errors import FieldError, Refusal
+
+log = structlog.get_logger(__name__)
+
+SHORTEST_MS = 30_000
+# "I have the right to this voice: it is mine, or its owner agreed to have it synthesized."
+CONSENT_VERSION = "2026-11"
+_LEASE = timedelta(minutes=2)  # an analysis takes seconds; after this it is taken up again
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Enrollment:
+    """What a customer says of a new speaker."""
+
+    name: str
+    language: str
+    transcript: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoredReference:
+    """Clips that lie in the audio storage, below the folder of a speaker that has no row yet."""
+
+    speaker_id: str
+    keys: list[str]
+    durations_ms: list[int]
+
+
+def store_reference(tenant_id: str, clips: Sequence[DecodedClip]) -> StoredReference:
+    """Check the length of the decoded clips and keep them.
+
+    Raises reference_too_short with the seconds found.
+    """
+    total_ms = sum(clip.duration_ms for clip in clips)
+    if total_ms < SHORTEST_MS:
+        detail = (
+            f"The reference is {total_ms / 1000:.1f} s long; at least "
+            f"{SHORTEST_MS // 1000} s are needed. Send a longer recording or several."
+        )
+        raise Refusal("reference_too_short", detail, errors=[FieldError("/audio", detail)])
+    speaker_id = new_speaker_id()
+    keys = []
+    for index, clip in enumerate(clips):
+        with clip.path.open("rb") as file:
+            name = f"{speaker_folder(tenant_id, speaker_id)}/reference-{index}.flac"
+            keys.append(default_storage.save(name, File(file)))
+    return StoredReference(speaker_id, keys, [clip.duration_ms for clip in clips])
+
+
+def enroll_speaker(api_key: ApiKey, enrollment: Enrollment, reference: StoredReference) -> Speaker:
+    """Make the speaker, in ``processing``, and ask for its analysis. Inside a transaction."""
+    speaker = Speaker.objects.create(
+        pk=reference.speaker_id,
+        tenant=api_key.tenant,
+        name=enrollment.name,
+        language=enrollment.language,
+        metadata=enrollment.metadata,
+        reference_ms=sum(reference.durations_ms),
+        consent_at=timezone.now(),
+        consent_key_id=api_key.pk,
+        consent_version=CONSENT_VERSION,
+    )
+    for position, (key, duration_ms) in enumerate(
+        zip(reference.keys, reference.durations_ms, strict=True)
+    ):
+        ReferenceClip.objects.create(
+            tenant=api_key.tenant,
+            speaker=speaker,
+            position=position,
+            audio_key=key,
+            duration_ms=duration_ms,
+            transcript=enrollment.transcript if position == 0 else "",
+        )
+    # By name, because the imports point the other way: finding the voice takes an engine.
+    ask_for_task("synthesis.prepare_speaker", speaker.pk)
+    return speaker
+
+
+def retire_speaker(speaker: Speaker) -> None:
+    """Erase a speaker's recordings and voice; jobs that wait for it fail and name it."""
+    with transaction.atomic():
+        gone = Speaker.objects.filter(pk=speaker.pk, deleted_at=None).update(
+            deleted_at=timezone.now(), voice_data=None, voice_preset="", quality=None, metadata={}
+        )
+        if gone:
+            ReferenceClip.objects.for_tenant(speaker.tenant).filter(speaker=speaker).delete()
+            ask_to_delete_files(speaker.folder)
+            ask_for_task("synthesis.fail_jobs_of_speaker", speaker.pk)
+
+
+def claim_analysis(speaker_id: str) -> Speaker | None:
+    """Take a speaker's analysis for two minutes, or None if it is done, gone or in other hands."""
+    now = timezone.now()
+    free = Q(analysis_lease_expires_at=None) | Q(analysis_lease_expires_at__lt=now)
+    taken = Speaker.objects.filter(
+        free, pk=speaker_id, status=Speaker.Status.PROCESSING, deleted_at=None
+    ).update(analysis_lease_expires_at=now + _LEASE, analysis_attempts=F("analysis_attempts") + 1)
+    if not taken:
+        return None
+    speaker = Speaker.objects.select_related("tenant").get(pk=speaker_id)
+    if speaker.analysis_attempts > _ATTEMPTS:
+        fail_speaker(
+            speaker,
+            [
+                {
+                    "code": "worker_lost",
+                    "detail": "The analysis could not be finished. Delete this speaker and "
+                    "register it again, as WAV or FLAC.",
+                }
+            ],
+        )
+        return None
+    return speaker
+
+
+def measure_reference(speaker: Speaker) -> Waveform | None:
+    """Measure the reference and keep the report. Returns it if it will do, else fails the speaker.
+
+    The waveform returned is at REFERENCE_RATE.
+    """
+    waveform = read_reference(speaker)
+    quality = analyse(waveform, REFERENCE_RATE)
+    Speaker.objects.filter(pk=speaker.pk, deleted_at=None).update(quality=quality.as_json())
+    if reasons := failure_reasons(quality):
+        fail_speaker(speaker, reasons)
+        return None
+    return waveform
+
+
+def read_reference(speaker: Speaker) -> Waveform:
+    """All clips of a speaker, one after another, at REFERENCE_RATE."""
+    parts = []
+    for clip in ReferenceClip.objects.for_tenant(speaker.tenant).filter(speaker=speaker):
+        with default_storage.open(clip.audio_key, "rb") as file:
+            parts.append(soundfile.read(file, dtype="float32")[0])
+    return np.concatenate(parts)
+
+
+def fail_speaker(speaker: Speaker, reasons: list[dict[str, str]]) -> None:
+    """Mark a speaker failed, with reasons that a person can act on."""
+    Speaker.objects.filter(pk=speaker.pk, status=Speaker.Status.PROCESSING).update(
+        status=Speaker.Status.FAILED, failure_reasons=reasons, analysis_lease_expires_at=None
+    )
+    log.info("speaker.failed", speaker_id=speaker.pk, codes=[r["code"] for r in reasons])

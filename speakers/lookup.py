@@ -1,0 +1,21 @@
+"""Speakers by id, for the apps that use them."""
+
+from collections.abc import Iterable
+
+from accounts.models import Tenant
+from speakers.models import Speaker
+from voicereel_site.errors import not_found
+
+
+def speakers_by_id(tenant: Tenant, ids: Iterable[str]) -> dict[str, Speaker]:
+    """This tenant's speakers among ``ids``; unknown, deleted and foreign ones are left out."""
+    wanted = set(ids)
+    return {s.pk: s for s in Speaker.objects.for_tenant(tenant).present().filter(pk__in=wanted)}
+
+
+def get_speaker(tenant: Tenant, speaker_id: str) -> Speaker:
+    """This tenant's speaker. Raises not_found."""
+    speaker = Speaker.objects.for_tenant(tenant).present().filter(pk=speaker_id).first()
+    if speaker is None:
+        raise not_found("speaker")
+    return speaker

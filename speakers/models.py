@@ -1,0 +1,82 @@
+"""Whose voice: speakers and the recordings that were given for them."""
+
+from django.db import models
+
+from accounts import identifiers
+from accounts.models import TenantOwned, TenantQuerySet
+
+
+class SpeakerQuerySet(TenantQuerySet):
+    def present(self) -> "SpeakerQuerySet":
+        """Speakers that were not deleted."""
+        return self.filter(deleted_at=None)
+
+
+class Speaker(TenantOwned):
+    """A registered voice: processing, then ready or failed.
+
+    A deleted speaker stays as a name without a voice, because finished jobs still name it.
+    """
+
+    class Status(models.TextChoices):
+        PROCESSING = "processing"
+        READY = "ready"
+        FAILED = "failed"
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.speaker_id)
+    name = models.CharField(max_length=100)
+    language = models.CharField(max_length=8)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.PROCESSING)
+    metadata = models.JSONField(default=dict)
+
+    reference_ms = models.PositiveIntegerField()
+    quality = models.JSONField(null=True)  # what the analysis measured
+    failure_reasons = models.JSONField(default=list)  # [{"code", "detail"}]
+
+    voice_engine = models.CharField(max_length=20, blank=True)  # whose voice_data this is
+    voice_mode = models.CharField(max_length=20, blank=True)
+    voice_preset = models.CharField(max_length=40, blank=True)
+    voice_similarity = models.FloatField(null=True)  # cosine of voice embeddings, 1 is the same
+    voice_data = models.JSONField(null=True)  # the engine's own; None until it is ready
+
+    consent_at = models.DateTimeField()
+    consent_key_id = models.CharField(max_length=40)  # the API key that gave it
+    consent_version = models.CharField(max_length=20)  # of the statement consented to
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    deleted_at = models.DateTimeField(null=True)
+    analysis_lease_expires_at = models.DateTimeField(null=True)
+    analysis_attempts = models.PositiveSmallIntegerField(default=0)
+
+    objects = SpeakerQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "deleted_at"], name="speakers_by_tenant")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie in the audio storage."""
+        return speaker_folder(self.tenant_id, self.pk)
+
+
+class ReferenceClip(TenantOwned):
+    """One recording of a speaker: FLAC, mono, 16 bits, re-encoded by us from what was uploaded."""
+
+    speaker = models.ForeignKey(Speaker, on_delete=models.CASCADE, related_name="clips")
+    position = models.PositiveSmallIntegerField()
+    audio_key = models.CharField(max_length=255)
+    duration_ms = models.PositiveIntegerField()
+    transcript = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["position"]
+
+
+def speaker_folder(tenant_id: str, speaker_id: str) -> str:
+    """The storage folder of a speaker; the tenant is in every storage key."""
+    return f"t/{tenant_id}/s/{speaker_id}"
+
+

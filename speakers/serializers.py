@@ -1,0 +1,105 @@
+"""The shapes of speakers in the API."""
+
+import json
+from typing import Any
+
+from rest_framework import serializers
+
+from speakers.models import Speaker
+from voicereel_site.shapes import PlainText, StrictSerializer, metadata_field
+
+LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$"
+
+
+class _JsonText(serializers.CharField):
+    """Metadata in a multipart form: an object, as JSON text."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            value = json.loads(super().to_internal_value(data))
+        except (json.JSONDecodeError, RecursionError) as exc:
+            raise serializers.ValidationError("Send a JSON object as text.") from exc
+        return metadata_field().run_validation(value)
+
+
+class RegisterSpeakerRequest(StrictSerializer):
+    """POST /v1/speakers, multipart/form-data."""
+
+    name = PlainText(max_length=100)
+    audio = serializers.ListField(
+        child=serializers.FileField(allow_empty_file=True), min_length=1, max_length=20
+    )
+    language = serializers.RegexField(
+        LANGUAGE, error_messages={"invalid": "Use a language code such as en or ko."}
+    )
+    transcript = PlainText(max_length=20_000, required=False, allow_blank=True, default="")
+    metadata = _JsonText(required=False, max_length=20_000)
+    consent = serializers.BooleanField(required=False, default=False)
+
+
+class UpdateSpeakerRequest(StrictSerializer):
+    """PATCH /v1/speakers/{id}"""
+
+    name = PlainText(max_length=100, required=False)
+    metadata = metadata_field()
+
+
+class FailureReason(serializers.Serializer):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class QualityReport(serializers.Serializer):
+    speech_ms = serializers.IntegerField()
+    loudness_lufs = serializers.FloatField(allow_null=True)
+    clipped_percent = serializers.FloatField()
+    signal_to_noise_db = serializers.FloatField(allow_null=True)
+    warnings = serializers.ListField(child=serializers.CharField())
+
+
+class SpeakerResponse(serializers.ModelSerializer):
+    """A speaker as the API shows it."""
+
+    quality = QualityReport(allow_null=True)
+    failure_reasons = FailureReason(many=True)
+    voice_mode = serializers.ChoiceField(
+        ["nearest_preset", "adapted", "cloned"],
+        allow_null=True,
+        help_text="How the reference is used; only fish-speech clones.",
+    )
+    similarity = serializers.FloatField(source="voice_similarity", allow_null=True)
+    transcript = serializers.SerializerMethodField()
+    metadata = serializers.DictField(child=serializers.CharField())
+
+    class Meta:
+        model = Speaker
+        fields = [
+            "id",
+            "name",
+            "language",
+            "status",
+            "voice_mode",
+            "similarity",
+            "quality",
+            "failure_reasons",
+            "reference_ms",
+            "transcript",
+            "metadata",
+            "consent_at",
+            "consent_version",
+            "created_at",
+        ]
+
+    def get_transcript(self, speaker: Speaker) -> str | None:
+        clip = next(iter(speaker.clips.all()), None)
+        return (clip.transcript or None) if clip else None
+
+    def to_representation(self, speaker: Speaker) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(speaker)
+        shown["voice_mode"] = shown["voice_mode"] or None
+        return shown
+
+
+class SpeakerPage(serializers.Serializer):
+    data = SpeakerResponse(many=True)
+    next_cursor = serializers.CharField(allow_null=True)

@@ -1,0 +1,210 @@
+"""/v1/synthesize, /v1/jobs, and the files behind links."""
+
+import codecs
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponseRedirect as Redirect
+from django.views.decorators.http import require_safe
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.idempotency import earlier_reply, fingerprint_of, once
+from speakers.api import IDEMPOTENCY
+from synthesis import storage
+from synthesis.models import Job
+from synthesis.serializers import JobPage, JobQuery, JobResponse, SynthesizeRequest
+from synthesis.submission import cancel_job, delete_job, get_job, retry_job, submit_job
+from voicereel_site.errors import CONTENT_TYPE, problem
+from voicereel_site.pagination import page
+
+_CHUNK_BYTES = 256 * 1024
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+def _shown(request: Request, job: Job) -> dict[str, Any]:
+    context = {"absolute": request.build_absolute_uri}
+    shape: dict[str, Any] = JobResponse(job, context=context).data
+    return shape
+
+
+class SynthesizeView(APIView):
+    """POST /v1/synthesize"""
+
+    @extend_schema(
+        operation_id="synthesize",
+        parameters=[IDEMPOTENCY],
+        request=SynthesizeRequest,
+        responses={202: JobResponse},
+    )
+    def post(self, request: Request) -> Response:
+        """Turn a script into one audio file and captions. Poll the job that is answered."""
+        fingerprint = fingerprint_of(request.data)
+        if reply := earlier_reply(request, "POST /v1/synthesize", fingerprint):
+            return reply
+        body = SynthesizeRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+
+        def submit() -> Response:
+            job = submit_job(request.auth, body.validated_data)
+            headers = {"Location": f"/v1/jobs/{job.pk}"}
+            return Response(_shown(request, job), status=202, headers=headers)
+
+        return once(request, "POST /v1/synthesize", fingerprint, submit)
+
+
+class JobListView(APIView):
+    """GET /v1/jobs"""
+
+    @extend_schema(operation_id="listJobs", parameters=[JobQuery], responses={200: JobPage})
+    def get(self, request: Request) -> Response:
+        """List your jobs, newest first."""
+        query = JobQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        rows = Job.objects.for_tenant(request.auth.tenant)
+        if status := query.validated_data.get("status"):
+            rows = rows.filter(status=status)
+        return Response(page(rows, query.validated_data, lambda job: _shown(request, job)))
+
+
+class JobView(APIView):
+    """GET and DELETE /v1/jobs/{id}"""
+
+    @extend_schema(operation_id="getJob", responses={200: JobResponse})
+    def get(self, request: Request, job_id: str) -> Response:
+        """One job, with fresh links once it has succeeded."""
+        job = get_job(request.auth.tenant, job_id)
+        return Response(_shown(request, job), headers={"Cache-Control": "no-store"})
+
+    @extend_schema(operation_id="deleteJob", responses={204: None})
+    def delete(self, request: Request, job_id: str) -> Response:
+        """Cancel a job if it runs, and erase it and every file of it."""
+        delete_job(get_job(request.auth.tenant, job_id))
+        return Response(status=204)
+
+
+class CancelJobView(APIView):
+    """POST /v1/jobs/{id}/cancel"""
+
+    @extend_schema(
+        operation_id="cancelJob",
+        parameters=[IDEMPOTENCY],
+        request=None,
+        responses={200: JobResponse},
+    )
+    def post(self, request: Request, job_id: str) -> Response:
+        """Stop a job. Lines that were spoken are kept, so that a retry can go on from them."""
+        route = f"POST /v1/jobs/{job_id}/cancel"
+        job = get_job(request.auth.tenant, job_id)
+        return once(
+            request,
+            route,
+            fingerprint_of(None),
+            lambda: Response(_shown(request, cancel_job(job))),
+        )
+
+
+class RetryJobView(APIView):
+    """POST /v1/jobs/{id}/retry"""
+
+    @extend_schema(
+        operation_id="retryJob",
+        parameters=[IDEMPOTENCY],
+        request=None,
+        responses={202: JobResponse},
+    )
+    def post(self, request: Request, job_id: str) -> Response:
+        """Queue a failed or canceled job again. Only lines that are missing are spoken."""
+        route = f"POST /v1/jobs/{job_id}/retry"
+        job = get_job(request.auth.tenant, job_id)
+        return once(
+            request,
+            route,
+            fingerprint_of(None),
+            lambda: Response(_shown(request, retry_job(job)), status=202),
+        )
+
+
+@require_safe
+def download_file(request: HttpRequest, token: str, filename: str) -> HttpResponseBase:
+    """The file behind a link. The link itself is the permission; it needs no key."""
+    link = storage.open_link(token, filename)
+    if link is None:
+        detail = "This link is not whole or has expired. GET the job again for a fresh one."
+        return _problem(403, "invalid_signature", detail)
+    job = Job.objects.filter(pk=link.job_id).first()
+    key = job and storage.storage_key(job, link.kind)
+    if job is None or key is None:
+        return _problem(404, "not_found", "The job behind this link was deleted.")
+    content_type = storage.media_type(job, link.kind)
+    mark = codecs.BOM_UTF8 if link.kind == "srt" and request.GET.get("bom") == "1" else b""
+    if not mark and (url := storage.presigned_url(key, link, filename, content_type)):
+        return Redirect(url)
+    try:
+        size = storage.file_size(key) + len(mark)
+    except FileNotFoundError:
+        return _problem(404, "not_found", "The file behind this link was deleted.")
+    response = _ranged(request, key, mark, size)
+    response["Content-Type"] = content_type
+    response["Content-Disposition"] = storage.content_disposition(filename)
+    response["Cache-Control"] = "private, no-store"
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _problem(status: int, code: str, detail: str) -> HttpResponse:
+    from django.http import JsonResponse
+
+    return JsonResponse(problem(status, code, detail), status=status, content_type=CONTENT_TYPE)
+
+
+def _ranged(request: HttpRequest, key: str, mark: bytes, size: int) -> HttpResponseBase:
+    """A file, or the one range of it that was asked for (RFC 9110, 14), to GET or HEAD.
+
+    mark: bytes to stand before the file. size: with them.
+    """
+    # Keys carry job and attempt and are never written twice, so the key names the content.
+    etag = f'"{hashlib.sha256(mark + key.encode()).hexdigest()[:32]}"'
+    start, end, status = 0, size - 1, 200
+    if request.headers.get("If-Range", etag) == etag and (
+        match := _RANGE.fullmatch(request.headers.get("Range", "").strip())
+    ):
+        first, last = match.groups()
+        if first:
+            start, end = int(first), min(int(last or size), size - 1)
+        elif last:
+            start = max(0, size - int(last))
+        if (first or last) and start <= end:
+            status = 206
+        elif first or last:
+            response = HttpResponse(status=416)
+            response["Content-Range"] = f"bytes */{size}"
+            return response
+    if request.method == "HEAD":
+        response = HttpResponse(status=status)
+    else:
+        body = _read(storage.open_file(key), mark, start, end + 1)
+        response = StreamingHttpResponse(body, status=status)
+    if status == 206:
+        response["Content-Range"] = f"bytes {start}-{end}/{size}"
+    response["Content-Length"] = str(end - start + 1)
+    response["Accept-Ranges"] = "bytes"
+    response["ETag"] = etag
+    return response
+
+
+def _read(file: BinaryIO, mark: bytes, start: int, end: int) -> Iterator[bytes]:
+    """Bytes [start, end) of the mark and the file behind it."""
+    with file:
+        if start < len(mark):
+            yield mark[start:end]
+        file.seek(max(0, start - len(mark)))
+        left = end - max(start, len(mark))
+        while left > 0 and (chunk := file.read(min(left, _CHUNK_BYTES))):
+            left -= len(chunk)
+            yield chunk

@@ -1,0 +1,23 @@
+"""Which engine this installation runs."""
+
+from functools import cache
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from synthesis.engines.base import SpeechEngine
+
+
+@cache
+def get_engine() -> SpeechEngine:
+    """The engine that ``VOICEREEL_ENGINE`` names. Making it is cheap; models load at first use."""
+    match settings.ENGINE:
+        case "kokoro":
+            from synthesis.engines.kokoro import KokoroEngine
+
+            return KokoroEngine()
+        case "tone":
+            from synthesis.engines.tone import ToneEngine
+
+            return ToneEngine()
+    raise ImproperlyConfigured(f"VOICEREEL_ENGINE={settings.ENGINE!r}: choose kokoro or tone.")

@@ -1,0 +1,97 @@
+"""What is said: jobs and their lines."""
+
+from datetime import datetime
+
+from django.db import models
+from django.db.models import Q
+
+from accounts import identifiers
+from accounts.models import TenantOwned, TenantQuerySet
+from speakers.models import Speaker
+
+
+class JobQuerySet(TenantQuerySet):
+    def claimable(self, at: datetime) -> "JobQuerySet":
+        """Jobs a worker may start: waiting, or abandoned by a worker whose lease ran out."""
+        abandoned = Q(status=Job.Status.PROCESSING, lease_expires_at__lt=at)
+        return self.filter(Q(status=Job.Status.QUEUED) | abandoned)
+
+
+class Job(TenantOwned):
+    """A script to be spoken: queued, processing, then succeeded, failed or canceled."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        PROCESSING = "processing"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELED = "canceled"
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.job_id)
+    api_key_id = models.CharField(max_length=40)
+    title = models.CharField(max_length=200, blank=True)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.QUEUED)
+    output = models.JSONField()  # format, sample_rate (Hz), bitrate_kbps, bit_depth
+    captions = models.JSONField()  # which of json, vtt, srt
+    seed = models.PositiveBigIntegerField()
+    metadata = models.JSONField(default=dict)
+    notices = models.JSONField(default=list)  # sentences, such as that a language is experimental
+
+    lines_total = models.PositiveIntegerField()
+    lines_done = models.PositiveIntegerField(default=0)
+    attempt = models.PositiveSmallIntegerField(default=0)  # rises with each claim
+    lines_done_at_claim = models.PositiveIntegerField(default=0)
+    fruitless_attempts = models.PositiveSmallIntegerField(default=0)  # that finished no new line
+    lease_expires_at = models.DateTimeField(null=True)
+
+    error_code = models.CharField(max_length=40, blank=True)
+    error_detail = models.TextField(blank=True)
+    error_line_id = models.CharField(max_length=64, blank=True)
+
+    audio_key = models.CharField(max_length=255, blank=True)
+    audio_ms = models.PositiveIntegerField(null=True)
+    audio_bytes = models.PositiveBigIntegerField(null=True)
+    audio_sha256 = models.CharField(max_length=64, blank=True)
+    caption_keys = models.JSONField(default=dict)  # {"vtt": key, ...}
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["tenant", "status"], name="jobs_by_tenant_and_status"),
+            models.Index(fields=["status", "lease_expires_at"], name="jobs_to_sweep"),
+        ]
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie in the audio storage; the tenant is in every storage key."""
+        return f"t/{self.tenant_id}/j/{self.pk}"
+
+
+class Line(TenantOwned):
+    """One line of a script and, once it is spoken, where its sound is kept."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="lines")
+    position = models.PositiveIntegerField()
+    line_id = models.CharField(max_length=64)  # the customer's, or the line's number
+    speaker = models.ForeignKey(Speaker, on_delete=models.PROTECT, related_name="+")
+    text = models.TextField()
+    language = models.CharField(max_length=8)
+    speed = models.FloatField()
+    pause_after_ms = models.PositiveIntegerField(null=True)  # None: ours to choose
+
+    audio_key = models.CharField(max_length=255, blank=True)  # "" until it is spoken
+    sample_count = models.PositiveIntegerField(null=True)
+    sample_rate = models.PositiveIntegerField(null=True)  # Hz, the engine's
+    words = models.JSONField(null=True)  # [[text, start_sample, end_sample, space_before], ...]
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "position"], name="one_line_per_position")
+        ]

@@ -1,0 +1,338 @@
+"""The worker side of a job: claim it, speak what is missing, mix, caption, finish.
+
+A job is held by a lease that a heartbeat renews, and by its attempt number: whoever finds that
+the row no longer carries its number has lost the job and stops without a trace.
+"""
+
+import hashlib
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from accounts.outbox import ask_to_delete_files
+from billing.models import UsageEvent
+from billing.usage import record_usage
+from speakers.models import Speaker
+from synthesis import storage
+from synthesis.audio import write_audio
+from synthesis.captions import write_captions
+from synthesis.engines import get_engine
+from synthesis.engines.base import FailedLine, LineToSpeak, SpokenLine
+from synthesis.formats import OutputChoice
+from synthesis.models import Job, JobQuerySet, Line
+from synthesis.timeline import SpokenClip, Timeline, place_lines
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(seconds=30)
+_HEARTBEAT_S = 5.0  # six chances to renew within a lease
+# Attempts that finished no new line: a job that kills its workers must end.
+FRUITLESS_ATTEMPTS = 3
+
+
+class JobLost(Exception):
+    """The job was canceled, deleted, or taken up by another worker."""
+
+
+class _Failure(Exception):
+    """The job cannot succeed."""
+
+    def __init__(self, code: str, detail: str, line_id: str = "") -> None:
+        super().__init__(detail)
+        self.code, self.detail, self.line_id = code, detail, line_id
+
+
+def claim_job(job_id: str) -> Job | None:
+    """Take a job for one lease, or None if it is done, gone or in other hands."""
+    now = timezone.now()
+    with transaction.atomic():
+        claimed = (
+            Job.objects.claimable(now)
+            .filter(pk=job_id)
+            .update(
+                status=Job.Status.PROCESSING,
+                attempt=F("attempt") + 1,
+                lease_expires_at=now + LEASE,
+            )
+        )
+        if not claimed:
+            return None
+        job: Job = Job.objects.select_related("tenant").get(pk=job_id)
+        fruitful = job.attempt == 1 or job.lines_done > job.lines_done_at_claim
+        job.fruitless_attempts = 0 if fruitful else job.fruitless_attempts + 1
+        job.lines_done_at_claim = job.lines_done
+        job.started_at = job.started_at or now
+        job.save(update_fields=["fruitless_attempts", "lines_done_at_claim", "started_at"])
+    if job.fruitless_attempts >= FRUITLESS_ATTEMPTS:
+        fail_job(
+            job,
+            "worker_lost",
+            "Every worker that took this job up died. We have been told; retry it later.",
+        )
+        return None
+    return job
+
+
+class Lease:
+    """Renews the hold on a job from a thread of its own, until the block ends or it is lost."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._done = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease-{job.pk}", daemon=True)
+
+    @property
+    def lost(self) -> bool:
+        return self._lost.is_set()
+
+    def _renew(self) -> None:
+        try:
+            while not self._done.wait(_HEARTBEAT_S):
+                until = timezone.now() + LEASE
+                if not _ours(self._job).update(lease_expires_at=until):
+                    self._lost.set()
+                    return
+        finally:
+            connection.close()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+def _ours(job: Job) -> JobQuerySet:
+    """The job's row as long as it is this attempt's: what every write of a worker goes through."""
+    return Job.objects.filter(pk=job.pk, status=Job.Status.PROCESSING, attempt=job.attempt)
+
+
+def render(job: Job) -> None:
+    """Bring a claimed job to its end."""
+    with structlog.contextvars.bound_contextvars(job_id=job.pk, attempt=job.attempt):
+        log.info("job.started", lines_done=job.lines_done, lines_total=job.lines_total)
+        try:
+            with Lease(job) as lease:
+                _speak_missing_lines(job, lease)
+                _mix(job)
+        except JobLost:
+            log.info("job.lost")
+            _erase_if_deleted(job)
+        except _Failure as failure:
+            fail_job(job, failure.code, failure.detail, failure.line_id)
+
+
+def _speak_missing_lines(job: Job, lease: Lease) -> None:
+    lines = list(
+        Line.objects.for_tenant(job.tenant)
+        .filter(job=job, audio_key="")
+        .select_related("speaker")
+    )
+    _refuse_gone_speakers(lines)
+    by_position = {line.position: line for line in lines}
+    requests = [
+        LineToSpeak(
+            position=line.position,
+            text=line.text,
+            language=line.language,
+            speed=line.speed,
+            seed=job.seed + line.position,
+            voice=line.speaker.voice_data,
+        )
+        for line in lines
+    ]
+    failed: list[FailedLine] = []
+    with closing(get_engine().speak(requests)) as results:  # type: ignore[type-var]
+        for result in results:
+            if lease.lost:
+                raise JobLost
+            if isinstance(result, FailedLine):
+                failed.append(result)
+            else:
+                _keep_line(job, by_position[result.position], result)
+    if failed:
+        first = min(failed, key=lambda line: line.position)
+        line_id = by_position[first.position].line_id
+        raise _Failure("line_failed", f"Line {line_id}: {first.detail}", line_id)
+
+
+def _refuse_gone_speakers(lines: Sequence[Line]) -> None:
+    for line in lines:
+        if line.speaker.deleted_at is not None:
+            raise _gone(line.speaker, line.line_id)
+
+
+def _gone(speaker: Speaker, line_id: str) -> _Failure:
+    detail = (
+        f"Speaker {speaker.name} ({speaker.pk}), which line {line_id} needs, was deleted. "
+        "Submit the script again with another speaker."
+    )
+    return _Failure("speaker_not_found", detail, line_id)
+
+
+def _keep_line(job: Job, line: Line, spoken: SpokenLine) -> None:
+    """Store a finished line, so that nobody has to speak it again."""
+    key = storage.put_line(job, spoken)
+    with transaction.atomic():
+        if not _ours(job).update(lines_done=F("lines_done") + 1):
+            raise JobLost
+        Line.objects.filter(pk=line.pk).update(
+            audio_key=key,
+            sample_count=len(spoken.waveform),
+            sample_rate=spoken.sample_rate,
+            words=[[w.text, w.start_sample, w.end_sample, w.space_before] for w in spoken.words],
+        )
+
+
+def _mix(job: Job) -> None:
+    """From kept lines to the finished files and the finished job."""
+    lines = list(
+        Line.objects.for_tenant(job.tenant).filter(job=job).select_related("speaker")
+    )
+    output = OutputChoice(**job.output)
+    clips = [
+        SpokenClip(
+            line.line_id,
+            line.speaker_id,
+            line.speaker.name,
+            line.language,
+            line.text,
+            line.sample_count,
+            line.sample_rate,
+            line.words,
+            line.pause_after_ms,
+        )
+        for line in lines
+    ]
+    timeline = place_lines(clips, output.sample_rate)
+    with tempfile.TemporaryDirectory(prefix="voicereel-") as folder:
+        path = Path(folder) / f"audio.{output.format}"
+        write_audio(
+            path,
+            timeline,
+            lambda index: storage.read_line(lines[index].audio_key),
+            output,
+            title=job.title,
+        )
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size_bytes = path.stat().st_size
+        audio_key = storage.put_audio(job, path, output.format)
+    caption_keys = storage.put_captions(job, write_captions(timeline, job.captions))
+    finish_job(
+        job,
+        timeline,
+        lines,
+        audio_key=audio_key,
+        audio_bytes=size_bytes,
+        audio_sha256=sha256,
+        caption_keys=caption_keys,
+    )
+
+
+def finish_job(
+    job: Job,
+    timeline: Timeline,
+    lines: Sequence[Line],
+    *,
+    audio_key: str,
+    audio_bytes: int,
+    audio_sha256: str,
+    caption_keys: dict[str, str],
+) -> None:
+    """Mark the job succeeded and record its usage: both, or neither.
+
+    Raises JobLost if it is not ours any more; ``attempt`` tells whose turn it is.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        ours = _ours(job).update(
+            status=Job.Status.SUCCEEDED,
+            lease_expires_at=None,
+            finished_at=now,
+            expires_at=now + timedelta(hours=settings.RETENTION_HOURS),
+            audio_key=audio_key,
+            audio_ms=timeline.duration_ms,
+            audio_bytes=audio_bytes,
+            audio_sha256=audio_sha256,
+            caption_keys=caption_keys,
+        )
+        if not ours:
+            raise JobLost
+        shares: dict[str, int] = defaultdict(int)
+        characters: dict[str, int] = defaultdict(int)
+        for line, share_ms in zip(lines, timeline.shares_ms(), strict=True):
+            shares[line.speaker_id] += share_ms
+            characters[line.speaker_id] += len(line.text)
+        for speaker_id in shares:
+            for meter, quantity in (
+                (UsageEvent.Meter.AUDIO_MS, shares[speaker_id]),
+                (UsageEvent.Meter.CHARACTERS, characters[speaker_id]),
+            ):
+                record_usage(
+                    job.tenant,
+                    meter,
+                    quantity,
+                    source=f"job:{job.pk}",
+                    speaker_id=speaker_id,
+                    api_key_id=job.api_key_id,
+                    project=job.metadata.get("project", ""),
+                    occurred_at=now,
+                )
+    log.info("job.succeeded", audio_ms=timeline.duration_ms)
+
+
+def fail_job(job: Job, code: str, detail: str, line_id: str = "") -> None:
+    """Mark a claimed job failed, unless it is not ours any more."""
+    now = timezone.now()
+    failed = _ours(job).update(
+        status=Job.Status.FAILED,
+        lease_expires_at=None,
+        finished_at=now,
+        expires_at=now + timedelta(hours=settings.RETENTION_HOURS),
+        error_code=code,
+        error_detail=detail,
+        error_line_id=line_id,
+    )
+    if failed:
+        log.warning("job.failed", job_id=job.pk, code=code)
+
+
+def fail_jobs_of_speaker(speaker: Speaker) -> None:
+    """Fail the queued jobs that need a deleted speaker, and name it."""
+    waiting = (
+        Job.objects.for_tenant(speaker.tenant)
+        .filter(status=Job.Status.QUEUED, lines__speaker=speaker, lines__audio_key="")
+        .distinct()
+    )
+    for job_id in waiting.values_list("pk", flat=True):
+        if job := claim_job(job_id):
+            line = Line.objects.for_tenant(speaker.tenant).filter(job=job, speaker=speaker).first()
+            failure = _gone(speaker, line.line_id)
+            fail_job(job, failure.code, failure.detail, failure.line_id)
+
+
+def _erase_if_deleted(job: Job) -> None:
+    """Erase what this worker wrote after the job's own files were erased."""
+    if not Job.objects.filter(pk=job.pk).exists():
+        ask_to_delete_files(job.folder)

@@ -1,0 +1,165 @@
+"""The shapes of scripts and jobs in the API."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from rest_framework import serializers
+
+from speakers.serializers import LANGUAGE
+from synthesis.captions import KINDS
+from synthesis.formats import BIT_DEPTHS, FORMATS
+from synthesis.models import Job
+from synthesis.storage import link_path
+from synthesis.submission import LARGEST_SEED
+from voicereel_site.pagination import PageQuery
+from voicereel_site.shapes import PlainText, StrictSerializer, metadata_field
+
+LONGEST_LINE = 2_000  # characters
+MOST_LINES = 2_000
+
+
+class LineRequest(StrictSerializer):
+    """One line of a script."""
+
+    id = PlainText(max_length=64, required=False)
+    speaker_id = serializers.CharField(max_length=40)
+    text = PlainText(max_length=LONGEST_LINE)
+    speed = serializers.FloatField(min_value=0.5, max_value=2.0, required=False)
+    language = serializers.RegexField(
+        LANGUAGE,
+        required=False,
+        error_messages={"invalid": "Use a language code such as en or ko."},
+    )
+    pause_after_ms = serializers.IntegerField(min_value=0, max_value=10_000, required=False)
+
+
+class OutputRequest(StrictSerializer):
+    """What the audio file shall be."""
+
+    format = serializers.ChoiceField(list(FORMATS), required=False)
+    sample_rate = serializers.IntegerField(
+        min_value=8_000, max_value=48_000, required=False, help_text="Hz"
+    )
+    bitrate_kbps = serializers.IntegerField(min_value=6, max_value=320, required=False)
+    bit_depth = serializers.ChoiceField(BIT_DEPTHS, required=False)
+
+
+class SynthesizeRequest(StrictSerializer):
+    """POST /v1/synthesize"""
+
+    title = PlainText(max_length=200, required=False, allow_blank=True)
+    script = serializers.ListSerializer(
+        child=LineRequest(), allow_empty=False, max_length=MOST_LINES
+    )
+    output = OutputRequest(required=False)
+    captions = serializers.ListField(child=serializers.ChoiceField(KINDS), required=False)
+    seed = serializers.IntegerField(min_value=0, max_value=LARGEST_SEED, required=False)
+    metadata = metadata_field()
+
+
+class JobQuery(PageQuery):
+    """The query parameters of GET /v1/jobs"""
+
+    status = serializers.ChoiceField(Job.Status.choices, required=False)
+
+
+class Progress(serializers.Serializer):
+    lines_done = serializers.IntegerField()
+    lines_total = serializers.IntegerField()
+
+
+class JobError(serializers.Serializer):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    line_id = serializers.CharField(allow_null=True)
+
+
+class AudioFile(serializers.Serializer):
+    url = serializers.URLField()
+    format = serializers.ChoiceField(list(FORMATS))
+    sample_rate = serializers.IntegerField(help_text="Hz")
+    duration_ms = serializers.IntegerField()
+    size_bytes = serializers.IntegerField()
+    sha256 = serializers.CharField()
+
+
+class CaptionLinks(serializers.Serializer):
+    json = serializers.URLField(required=False)
+    vtt = serializers.URLField(required=False)
+    srt = serializers.URLField(required=False, help_text="add ?bom=1 for a byte-order mark")
+
+
+class JobResponse(serializers.Serializer):
+    """A job as the API shows it. Links are made afresh each time and live 15 minutes."""
+
+    id = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.ChoiceField(Job.Status.choices)
+    progress = Progress()
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(
+        allow_null=True, help_text="when the job and its files are erased"
+    )
+    error = JobError(allow_null=True)
+    audio = AudioFile(allow_null=True)
+    captions = CaptionLinks(allow_null=True)
+    links_expire_at = serializers.DateTimeField(allow_null=True)
+    notices = serializers.ListField(child=serializers.CharField())
+    seed = serializers.IntegerField()
+    metadata = serializers.DictField(child=serializers.CharField())
+
+    def to_representation(self, job: Job) -> dict[str, Any]:
+        absolute: Callable[[str], str] = self.context["absolute"]
+        expires_at = int(time.time()) + settings.LINK_TTL_S
+        done = job.status == Job.Status.SUCCEEDED
+        failed = job.status == Job.Status.FAILED
+        return {
+            "id": job.pk,
+            "title": job.title,
+            "status": job.status,
+            "progress": {"lines_done": job.lines_done, "lines_total": job.lines_total},
+            "created_at": _iso(job.created_at),
+            "started_at": _iso(job.started_at),
+            "finished_at": _iso(job.finished_at),
+            "expires_at": _iso(job.expires_at),
+            "error": {
+                "code": job.error_code,
+                "detail": job.error_detail,
+                "line_id": job.error_line_id or None,
+            }
+            if failed
+            else None,
+            "audio": {
+                "url": absolute(link_path(job, "audio", expires_at)),
+                "format": job.output["format"],
+                "sample_rate": job.output["sample_rate"],
+                "duration_ms": job.audio_ms,
+                "size_bytes": job.audio_bytes,
+                "sha256": job.audio_sha256,
+            }
+            if done
+            else None,
+            "captions": {
+                kind: absolute(link_path(job, kind, expires_at)) for kind in job.captions
+            }
+            if done
+            else None,
+            "links_expire_at": _iso(datetime.fromtimestamp(expires_at, UTC)) if done else None,
+            "notices": job.notices,
+            "seed": job.seed,
+            "metadata": job.metadata,
+        }
+
+
+class JobPage(serializers.Serializer):
+    data = JobResponse(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,24 @@
+"""Every public route of the API, version 1."""
+
+from django.urls import path
+
+from speakers.api import SpeakerListView, SpeakerView
+from synthesis.api import (
+    CancelJobView,
+    JobListView,
+    JobView,
+    RetryJobView,
+    SynthesizeView,
+    download_file,
+)
+
+urlpatterns = [
+    path("speakers", SpeakerListView.as_view()),
+    path("speakers/<str:speaker_id>", SpeakerView.as_view()),
+    path("synthesize", SynthesizeView.as_view()),
+    path("jobs", JobListView.as_view()),
+    path("jobs/<str:job_id>", JobView.as_view()),
+    path("jobs/<str:job_id>/cancel", CancelJobView.as_view()),
+    path("jobs/<str:job_id>/retry", RetryJobView.as_view()),
+    path("files/<str:token>/<str:filename>", download_file, name="file"),
+]

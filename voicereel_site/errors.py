@@ -1,0 +1,204 @@
+"""Refusal, and the one JSON shape that all errors share (RFC 9457 problem documents)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, TooManyFilesSent
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.response import Response
+
+from voicereel_site.request_log import current_request_id
+
+log = structlog.get_logger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One thing wrong with a request: where (JSON pointer), on which line, and what to do."""
+
+    pointer: str
+    detail: str
+    line_id: str | None = None
+    code: str | None = None
+
+    def as_json(self) -> dict[str, str]:
+        parts = {
+            "pointer": self.pointer,
+            "line_id": self.line_id,
+            "code": self.code,
+            "detail": self.detail,
+        }
+        return {name: value for name, value in parts.items() if value is not None}
+
+
+@dataclass
+class Refusal(Exception):
+    """A request we understand and will not do. Raised by domain functions, answered as a problem.
+
+    code: one of the product's stable codes; detail: a sentence that says what to do next.
+    """
+
+    code: str
+    detail: str
+    status: int = 422
+    errors: Sequence[FieldError] = field(default_factory=tuple)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
+
+def not_found(what: str) -> Refusal:
+    """The 404 for an id that does not exist here, or exists for another tenant: they look alike."""
+    return Refusal("not_found", f"There is no such {what}.", status=404)
+
+
+def problem(
+    status: int, code: str, detail: str, errors: Sequence[FieldError] = ()
+) -> dict[str, Any]:
+    """The body of a problem document."""
+    body: dict[str, Any] = {
+        "type": f"urn:voicereel:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "request_id": current_request_id(),
+    }
+    if errors:
+        body["errors"] = [error.as_json() for error in errors]
+    return body
+
+
+def _escape(part: object) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+def _flatten(detail: Any, pointer: str, body: Any) -> list[FieldError]:
+    """DRF's nested error detail as a flat list with JSON pointers, and line ids for script lines."""
+    if isinstance(detail, Mapping):
+        flat: list[FieldError] = []
+        for name, inner in detail.items():
+            at = pointer if name == "non_field_errors" else f"{pointer}/{_escape(name)}"
+            flat += _flatten(inner, at, body)
+        return flat
+    if isinstance(detail, list):
+        flat = []
+        for index, inner in enumerate(detail):
+            if isinstance(inner, (Mapping, list)):
+                flat += _flatten(inner, f"{pointer}/{index}", body)
+            else:
+                flat.append(FieldError(pointer, str(inner), line_id_at(pointer, body)))
+        return flat
+    return [FieldError(pointer, str(detail), line_id_at(pointer, body))]
+
+
+def line_id_at(pointer: str, body: Any) -> str | None:
+    """The id of the script line that a pointer such as /script/3/text lies in: its own or its number."""
+    parts = pointer.split("/")
+    if len(parts) < 3 or parts[1] != "script" or not parts[2].isdigit():
+        return None
+    index = int(parts[2])
+    script = body.get("script") if isinstance(body, Mapping) else None
+    if isinstance(script, list) and index < len(script) and isinstance(script[index], Mapping):
+        given = script[index].get("id")
+        if isinstance(given, str) and given:
+            return given[:64]
+    return str(index + 1)
+
+
+def _validation_problem(exc: exceptions.ValidationError, body: Any) -> tuple[int, dict[str, Any]]:
+    errors = _flatten(exc.detail, "", body)
+    first = errors[0]
+    where = f" ({first.pointer})" if first.pointer else ""
+    more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+    detail = f"{first.detail}{where}{more}."
+    return 422, problem(422, "validation_error", detail.replace("..", "."), errors[:1000])
+
+
+def problem_from_exception(exc: Exception, context: Mapping[str, Any]) -> Response | None:
+    """DRF's exception handler: every error a view can raise, as a problem document."""
+    headers: dict[str, str] = {}
+    match exc:
+        case Refusal():
+            status, body = exc.status, problem(exc.status, exc.code, exc.detail, exc.errors)
+            headers.update(exc.headers)
+        case exceptions.ValidationError():
+            request = context.get("request")
+            try:
+                sent = request.data if request is not None else None
+            except exceptions.APIException:
+                sent = None
+            status, body = _validation_problem(exc, sent)
+        case exceptions.ParseError():
+            detail = f"The body could not be parsed: {exc.detail}"
+            status, body = 400, problem(400, "validation_error", detail)
+        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
+            status, body = 401, problem(401, "invalid_api_key", str(exc.detail))
+            headers["WWW-Authenticate"] = 'Bearer realm="voicereel"'
+        case exceptions.PermissionDenied() | PermissionDenied():
+            detail = "This key may not do that."
+            status, body = 403, problem(403, "insufficient_scope", detail)
+        case exceptions.NotFound() | Http404():
+            status, body = 404, problem(404, "not_found", "There is nothing at this address.")
+        case exceptions.MethodNotAllowed():
+            status, body = 405, problem(405, "method_not_allowed", str(exc.detail))
+        case exceptions.UnsupportedMediaType():
+            detail = f"{exc.detail} Send the content type that the API reference names."
+            status, body = 415, problem(415, "validation_error", detail)
+        case RequestDataTooBig() | TooManyFilesSent():
+            detail = "The request is larger than this route takes."
+            status, body = 413, problem(413, "payload_too_large", detail)
+        case _:
+            log.exception("request.failed", exc_info=exc)
+            status, body = 500, _internal()
+    response = Response(body, status=status, headers=headers)
+    response.content_type = CONTENT_TYPE
+    return response
+
+
+def _internal() -> dict[str, Any]:
+    detail = "Something went wrong on our side. Try again; if it stays, tell us the request_id."
+    return problem(500, "internal_error", detail)
+
+
+def _plain(body: dict[str, Any]) -> JsonResponse:
+    return JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE)
+
+
+def handler400(request: HttpRequest, exception: Exception) -> JsonResponse:
+    return _plain(problem(400, "validation_error", "The request could not be read."))
+
+
+def handler403(request: HttpRequest, exception: Exception) -> JsonResponse:
+    return _plain(problem(403, "insufficient_scope", "This is not allowed."))
+
+
+def handler404(request: HttpRequest, exception: Exception) -> JsonResponse:
+    detail = "There is nothing at this address. The API begins at /v1/."
+    return _plain(problem(404, "not_found", detail))
+
+
+def handler500(request: HttpRequest) -> JsonResponse:
+    return _plain(_internal())
+
+
+class AlwaysJson(BaseContentNegotiation):
+    """Answers are JSON whatever ``Accept`` says: a 406 would only hide the real answer."""
+
+    def select_parser(self, request: Any, parsers: Sequence[Any]) -> Any:
+        from rest_framework.negotiation import DefaultContentNegotiation
+
+        return DefaultContentNegotiation().select_parser(request, parsers)
+
+    def select_renderer(
+        self, request: Any, renderers: Sequence[Any], format_suffix: str | None = None
+    ) -> tuple[Any, str]:
+        return renderers[0], renderers[0].media_type

@@ -1,0 +1,55 @@
+"""Opaque cursors over lists that are newest first."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
+from rest_framework import serializers
+
+from voicereel_site.errors import FieldError, Refusal
+from voicereel_site.shapes import StrictSerializer
+
+Row = TypeVar("Row", bound=Model)
+
+
+class PageQuery(StrictSerializer):
+    """The query parameters of every list."""
+
+    limit = serializers.IntegerField(min_value=1, max_value=100, default=20)
+    cursor = serializers.CharField(required=False, max_length=200)
+
+
+def _encode(last_id: str) -> str:
+    return base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> str:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return base64.urlsafe_b64decode(padded).decode("ascii")
+    except (binascii.Error, ValueError) as exc:
+        detail = "This cursor is not one of ours. Start again without a cursor."
+        raise Refusal(
+            "validation_error", detail, errors=[FieldError("/cursor", detail)]
+        ) from exc
+
+
+def page(
+    rows: QuerySet[Row], query: dict[str, Any], shape: Callable[[Row], dict[str, Any]]
+) -> dict[str, Any]:
+    """One page, newest first, as ``{"data": [...], "next_cursor": ... | null}``.
+
+    Ids are time-ordered, so the id is both the order and the cursor: rows added or removed
+    between two pages neither repeat nor hide others.
+    """
+    if cursor := query.get("cursor"):
+        rows = rows.filter(pk__lt=_decode(cursor))
+    found = list(rows.order_by("-pk")[: query["limit"] + 1])
+    more = len(found) > query["limit"]
+    found = found[: query["limit"]]
+    return {
+        "data": [shape(row) for row in found],
+        "next_cursor": _encode(str(found[-1].pk)) if more else None,
+    }

@@ -1,0 +1,279 @@
+"""All settings, from one table read once from the environment.
+
+With no variables set this is the embedded profile: SQLite, local disk under ``var/``, no Redis,
+the CPU engine. ``DATABASE_URL``, ``REDIS_URL``, ``VOICEREEL_S3_BUCKET`` and the rest make it the
+production profile; nothing else tells the two apart.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+import environ
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env(
+    # name=(type, value when unset)
+    DATABASE_URL=(str, ""),  # postgres://user:password@host:5432/name; unset: SQLite under var/
+    REDIS_URL=(str, ""),  # redis://host:6379/0; unset: messages are files under var/
+    VOICEREEL_VAR=(str, str(BASE_DIR / "var")),  # everything the embedded profile writes
+    VOICEREEL_SECRET_KEY=(str, ""),  # signs links; unset: made once and kept in var/
+    VOICEREEL_API_KEY_PEPPER=(str, ""),  # keys are stored as HMACs under it; unset: as above
+    VOICEREEL_ALLOWED_HOSTS=(list, ["127.0.0.1", "localhost", "[::1]"]),
+    VOICEREEL_HTTPS=(bool, False),  # behind a TLS proxy that sets X-Forwarded-Proto
+    VOICEREEL_LOG_LEVEL=(str, "INFO"),
+    VOICEREEL_ENGINE=(str, "kokoro"),  # kokoro | tone
+    VOICEREEL_ENGINE_THREADS=(int, os.cpu_count() or 1),  # lines spoken at the same time
+    KOKORO_MODEL_PATH=(str, ""),  # the official kokoro-v1.0 ONNX file instead of the packaged one
+    VOICEREEL_S3_BUCKET=(str, ""),  # unset: files live under var/audio
+    VOICEREEL_S3_ENDPOINT_URL=(str, ""),  # unset: AWS
+    VOICEREEL_S3_REGION=(str, ""),
+    VOICEREEL_RETENTION_HOURS=(int, 30 * 24),  # how long a finished job and its files are kept
+)
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt variable must not pass for an unset one."""
+    unknown = sorted(
+        name for name in os.environ if name.startswith("VOICEREEL_") and name not in env.scheme
+    )
+    # The client package has variables of its own, which may be set in the same shell.
+    unknown = [name for name in unknown if name not in {"VOICEREEL_API_KEY", "VOICEREEL_URL"}]
+    if unknown:
+        raise ImproperlyConfigured(
+            f"Unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(env.scheme))}."
+        )
+
+
+_refuse_unknown_variables()
+
+VAR_DIR = Path(env("VOICEREEL_VAR")).resolve()
+VAR_DIR.mkdir(parents=True, exist_ok=True)
+
+
+def _secret(name: str, filename: str) -> str:
+    """The variable's value; in the embedded profile a random one made once and kept in var/."""
+    if value := str(env(name)):
+        return value
+    if env("DATABASE_URL"):
+        raise ImproperlyConfigured(f"{name} must be set when DATABASE_URL is.")
+    path = VAR_DIR / filename
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text()
+    with os.fdopen(handle, "w") as file:
+        value = secrets.token_urlsafe(64)
+        file.write(value)
+    return value
+
+
+SECRET_KEY = _secret("VOICEREEL_SECRET_KEY", "secret_key")
+API_KEY_PEPPER = _secret("VOICEREEL_API_KEY_PEPPER", "api_key_pepper")
+
+DEBUG = False
+ALLOWED_HOSTS = env("VOICEREEL_ALLOWED_HOSTS")
+ROOT_URLCONF = "voicereel_site.urls"
+WSGI_APPLICATION = "voicereel_site.wsgi.application"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "rest_framework",
+    "drf_spectacular",
+    "accounts",
+    "speakers",
+    "synthesis",
+    "billing",
+]
+
+MIDDLEWARE = [
+    "voicereel_site.request_log.RequestLogMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+    }
+]
+
+SECURE_SSL_REDIRECT = env("VOICEREEL_HTTPS")
+if env("VOICEREEL_HTTPS"):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+# No page uses cookies or forms yet, so there is nothing for the CSRF middleware to protect.
+SILENCED_SYSTEM_CHECKS = ["security.W003"]
+
+if env("DATABASE_URL"):
+    DATABASES = {"default": env.db_url("DATABASE_URL")}
+    DATABASES["default"]["CONN_MAX_AGE"] = 60
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": VAR_DIR / "voicereel.sqlite3",
+            "OPTIONS": {
+                # Writers queue for up to 20 s instead of failing; IMMEDIATE takes the write lock
+                # at BEGIN, because a read that turns into a write cannot wait in SQLite.
+                "timeout": 20,
+                "transaction_mode": "IMMEDIATE",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            },
+        }
+    }
+
+# Only the decoder's child process limits what a reference may hold; Django spools it to disk.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024  # bytes of a JSON body: 200,000 characters fit
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
+DATA_UPLOAD_MAX_NUMBER_FILES = 20
+
+if env("VOICEREEL_S3_BUCKET"):
+    _audio_storage = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": env("VOICEREEL_S3_BUCKET"),
+            "endpoint_url": env("VOICEREEL_S3_ENDPOINT_URL") or None,
+            "region_name": env("VOICEREEL_S3_REGION") or None,
+            "signature_version": "s3v4",
+            "default_acl": None,
+            "file_overwrite": True,
+        },
+    }
+else:
+    _audio_storage = {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": VAR_DIR / "audio", "allow_overwrite": True},
+    }
+STORAGES = {
+    "default": _audio_storage,
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+LINK_TTL_S = 15 * 60
+RETENTION_HOURS = env("VOICEREEL_RETENTION_HOURS")
+
+ENGINE = env("VOICEREEL_ENGINE")
+ENGINE_THREADS = env("VOICEREEL_ENGINE_THREADS")
+KOKORO_MODEL_PATH = env("KOKORO_MODEL_PATH")
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.HasApiKey"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "voicereel_site.errors.AlwaysJson",
+    "DEFAULT_SCHEMA_CLASS": "voicereel_site.openapi.ProblemAwareSchema",
+    "EXCEPTION_HANDLER": "voicereel_site.errors.problem_from_exception",
+    "UNAUTHENTICATED_USER": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "VoiceReel API",
+    "VERSION": "1.0.0",
+    "DESCRIPTION": "Turns a multi-speaker script into one audio file and captions in sync with it.",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "voicereel_site.openapi.close_request_objects",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "JobStatus": "synthesis.models.Job.Status",
+        "SpeakerStatus": "speakers.models.Speaker.Status",
+    },
+}
+
+CELERY = {
+    "broker_url": env("REDIS_URL") or "filesystem://",
+    "task_default_queue": "default",
+    "task_routes": {"synthesis.render_job": {"queue": "render"}},
+    "task_ignore_result": True,
+    # A message is acknowledged when its work is done and comes back when its worker dies; the
+    # job row decides whether that means anything.
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "worker_prefetch_multiplier": 1,
+    "worker_hijack_root_logger": False,
+    "broker_connection_retry_on_startup": True,
+    "beat_schedule": {
+        "relay-outbox": {"task": "accounts.relay_outbox", "schedule": 2.0},
+        "sweep-jobs": {"task": "synthesis.sweep_jobs", "schedule": 10.0},
+        "sweep-speakers": {"task": "speakers.sweep_speakers", "schedule": 30.0},
+        "erase-expired": {"task": "synthesis.erase_expired_jobs", "schedule": 600.0},
+    },
+    "beat_schedule_filename": str(VAR_DIR / "celerybeat-schedule"),
+}
+if env("REDIS_URL"):
+    CELERY["broker_transport_options"] = {
+        # Rendering is renewed by the job's lease, not by this; it only has to outlast one task.
+        "visibility_timeout": 3600,
+        # kombu looks for messages of dead workers every interval x throttle seconds: by default
+        # 100 s, measured to delay recovery by that long.
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+    }
+else:
+    _queue_dir = VAR_DIR / "queue"
+    for _name in ("messages", "processed", "control"):
+        (_queue_dir / _name).mkdir(parents=True, exist_ok=True)
+    CELERY["broker_transport_options"] = {
+        "data_folder_in": str(_queue_dir / "messages"),
+        "data_folder_out": str(_queue_dir / "messages"),
+        "processed_folder": str(_queue_dir / "processed"),
+        "control_folder": str(_queue_dir / "control"),
+        "store_processed": False,
+        "polling_interval": 0.1,  # seconds
+    }
+    # One worker on one machine: nothing listens to worker events or remote control.
+    CELERY["worker_enable_remote_control"] = False
+
+_shared_processors = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+]
+structlog.configure(
+    processors=[*_shared_processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    cache_logger_on_first_use=True,
+)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "foreign_pre_chain": _shared_processors,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.dict_tracebacks,
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": env("VOICEREEL_LOG_LEVEL")},
+    "loggers": {
+        # Our own line per request replaces these; they would log paths, which hold links.
+        "django.request": {"level": "CRITICAL"},
+        "django.server": {"level": "CRITICAL"},
+        # "Task received/succeeded" lines say nothing that the job's own lines do not.
+        "celery": {"level": "WARNING"},
+    },
+}

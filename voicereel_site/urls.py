@@ -1,0 +1,22 @@
+"""Every address of the site."""
+
+from django.http import HttpRequest, JsonResponse
+from django.urls import include, path
+
+from voicereel_site import errors
+
+
+def healthz(request: HttpRequest) -> JsonResponse:
+    """Answers as long as the process does; it asks nothing of the database or the broker."""
+    return JsonResponse({"status": "ok"})
+
+
+urlpatterns = [
+    path("healthz", healthz),
+    path("v1/", include("voicereel_site.api_v1")),
+]
+
+handler400 = errors.handler400
+handler403 = errors.handler403
+handler404 = errors.handler404
+handler500 = errors.handler500
