@@ -27,6 +27,7 @@ from .errors import (
 from .terminal import one_line
 
 FAILURE = 1
+UNAVAILABLE = 6
 INTERRUPT = 130
 
 HELP = """\b
@@ -53,10 +54,10 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (NotFound, 4),
     (FileUnavailable, 4),
     (Conflict, 5),
-    (RateLimited, 6),
-    (ServerError, 6),
-    (ConnectionFailed, 6),
-    (WaitTimeout, 6),
+    (RateLimited, UNAVAILABLE),
+    (ServerError, UNAVAILABLE),
+    (ConnectionFailed, UNAVAILABLE),
+    (WaitTimeout, UNAVAILABLE),
 )
 
 
@@ -92,9 +93,7 @@ def error_text(error: Exception) -> str:
         lines += (f"  {reason.detail}" for reason in cause.speaker.failure_reasons)
     if isinstance(error, Stopped):
         lines += (f"  {hint}" for hint in error.hints)
-    return "\n".join(
-        ("  " if line.startswith("  ") else "") + one_line(line) for line in lines
-    )
+    return "\n".join(("  " if line.startswith("  ") else "") + one_line(line) for line in lines)
 
 
 def error_json(error: Exception) -> dict[str, Any]:
@@ -127,7 +126,9 @@ def _message(error: Exception | None) -> str:
     if isinstance(error, Stopped):
         if error.cause is not None:
             return _message(error.cause)
-        return "interrupted" + (f"; {error.resource_id} goes on" if error.resource_id else "")
+        return "interrupted" + (
+            f"; {error.resource_id} stays on the server" if error.resource_id else ""
+        )
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "voicereel"
         return f"{error.format_message().rstrip('.')} (see {command} --help)"

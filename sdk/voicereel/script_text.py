@@ -14,9 +14,7 @@ from .models import Speaker
 # A colon in a time (12:30), in a web address, or after a comma, quotation, question or
 # exclamation mark does not.
 _COLON = ":\N{FULLWIDTH COLON}"
-_NAMED_ROW = re.compile(
-    rf'(?P<name>[^{_COLON},!?;"“”]{{1,60}})[{_COLON}](?![0-9/])\s*(?P<text>.*)'
-)
+_NAMED_ROW = re.compile(rf'(?P<name>[^{_COLON},!?;"“”]{{1,60}})[{_COLON}](?![0-9/])\s*(?P<text>.*)')
 _NAMES_SHOWN = 8
 
 

@@ -199,7 +199,8 @@ def _receive(http: httpx.Client, audio: AudioFile, part: PartFile, on_progress: 
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
             part.discard()
             raise BadResponse("the server sent another part of the file than was asked for")
-        part.append(response.iter_raw(CHUNK_BYTES), audio.size_bytes, on_progress)
+        # No chunk size: httpx would hold back, and at a cut lose, what fills no chunk.
+        part.append(response.iter_raw(), audio.size_bytes, on_progress)
 
 
 def _strong_etag(header: str) -> str | None:
