@@ -251,6 +251,11 @@ class KokoroEngine:
         return output.waveform, [(int(edges[start]), int(edges[end])) for start, end in places]
 
 
+def preset_names() -> list[str]:
+    """The preset voices of the repository."""
+    return list(_presets())
+
+
 @cache
 def _load_network() -> KokoroNetwork:
     return KokoroNetwork()

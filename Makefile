@@ -1,0 +1,85 @@
+# Every target does its own set-up; see README.md.
+PORT ?= 8000
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
+ENVIRONMENT := $(BIN)/.installed
+DEV := $(BIN)/.installed-dev
+
+.PHONY: run demo test test-services check format bench-render openapi requirements voices \
+        speaker-encoder debian-packages clean
+
+run: $(ENVIRONMENT)  ## web and worker on 127.0.0.1:PORT until Ctrl-C
+	@exec $(BIN)/python -m voicereel_site.local_stack --port $(PORT)
+
+demo: $(ENVIRONMENT)  ## hear a two-speaker conversation
+	@PYTHONPATH=. $(BIN)/python examples/demo.py
+
+test: $(DEV)  ## needs nothing but Python and PyPI; uses PostgreSQL and Redis where they answer
+	$(BIN)/python -m pytest
+
+test-services: $(DEV) debian-packages  ## what needs Debian packages or is slow
+	$(BIN)/python -m pytest -m services
+
+check: $(DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --format openapi-json --file var/openapi.json
+	@cmp var/openapi.json templates/docs/openapi.json || \
+	  { echo "The API changed: run 'make openapi' and commit templates/docs/openapi.json"; exit 1; }
+	@DATABASE_URL=postgres://unused VOICEREEL_HTTPS=true VOICEREEL_API_KEY_PEPPER=for-this-check-only \
+	  VOICEREEL_SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(64))') \
+	  $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+format: $(DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+openapi: $(ENVIRONMENT)
+	$(BIN)/python manage.py spectacular --format openapi-json --file templates/docs/openapi.json
+
+bench-render: $(DEV)  ## real-time factor, share outside the engine, POST to succeeded
+	PYTHONPATH=. $(BIN)/python benchmarks/render.py
+
+requirements:  ## pin pyproject.toml again
+	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt
+	uv pip compile -q pyproject.toml --group dev -c requirements.txt --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements-dev.txt
+
+voices: $(ENVIRONMENT)  ## the preset voices again, from their npm package
+	mkdir -p .cache && cd .cache && npm pack --silent kokoro-js@1.2.1
+	$(BIN)/python -m synthesis.engines.voices.build .cache/kokoro-js-1.2.1.tgz
+
+speaker-encoder:  ## the speaker encoder again, from its package (installs torch beside, not into, .venv)
+	$(PYTHON) -m venv .cache/encoder
+	.cache/encoder/bin/pip --quiet install torch==2.13.0 librosa==0.11.0 onnx==1.23.2
+	.cache/encoder/bin/pip --quiet install --no-deps Resemblyzer==0.1.4
+	.cache/encoder/bin/python synthesis/engines/export_speaker_encoder.py synthesis/engines/speaker_encoder.onnx
+
+debian-packages:  ## what test-services needs beyond PyPI
+	@missing=$$(for p in $$(cat debian-packages.txt); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+
+clean:
+	rm -rf .venv .cache var
+
+$(ENVIRONMENT): requirements.txt sdk/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "VoiceReel needs Python 3.11 or newer; name one: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing. On Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@echo "Setting up .venv (a minute or two)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --editable ./sdk
+	@touch $@
+
+$(DEV): $(ENVIRONMENT) requirements-dev.txt
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,206 @@
+"""Web and worker as processes of this machine: what ``make run``, the demo, the tests and the
+benchmarks start.
+
+    python -m voicereel_site.local_stack --port 8000
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import IO, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+_READY_S = 60.0
+# A worker ends its lines in hand on SIGTERM; what it has not finished by then another takes up.
+_STOP_S = 15.0
+
+
+class StackFailed(Exception):
+    """Web or worker did not start, or ended by itself."""
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_busy(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class LocalStack:
+    """Migrates, then runs granian and a Celery worker until the block ends.
+
+    environment: on top of this process's own; log: where both write, default this terminal.
+    """
+
+    def __init__(
+        self,
+        port: int | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        log: IO[bytes] | None = None,
+    ) -> None:
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = os.environ | (environment or {})
+        self._log = log
+        self.web: subprocess.Popen[bytes] | None = None
+        self.worker: subprocess.Popen[bytes] | None = None
+
+    def manage(self, *arguments: str) -> str:
+        """Run a management command. Returns what it printed."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise StackFailed(f"manage.py {arguments[0]} failed:\n{done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def start_web(self) -> None:
+        """Two processes of two threads, as the API's speed was measured."""
+        self.web = self._start(
+            "granian",
+            *("--interface", "wsgi", "voicereel_site.wsgi:application"),
+            *("--host", "127.0.0.1", "--port", str(self.port)),
+            *("--workers", "2", "--blocking-threads", "2"),
+            *("--no-access-log", "--log-level", "warning"),
+        )
+        self._wait_until_ready()
+
+    def start_worker(self) -> None:
+        """One process: tasks are threads, because the engine's model is loaded once."""
+        self.worker = self._start(
+            *("celery", "--quiet", "-A", "voicereel_site", "worker", "-B"),
+            *("--pool", "threads", "--concurrency", "4", "--queues", "default,render"),
+            *("--without-heartbeat", "--without-gossip", "--without-mingle"),
+        )
+
+    def _start(self, *command: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            # A group of its own: Ctrl-C reaches only us, and we end its children with it.
+            start_new_session=True,
+        )
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _READY_S
+        while time.monotonic() < deadline:
+            if self.web and self.web.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(f"{self.url}/healthz", timeout=2):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        raise StackFailed("The web process did not start; its log says why.")
+
+    def ended(self) -> str | None:
+        """The name of a process that ended by itself, if one did."""
+        for name, process in (("web", self.web), ("worker", self.worker)):
+            if process is not None and process.poll() is not None:
+                return name
+        return None
+
+    def stop(self) -> None:
+        """End both: politely, and after a while for good."""
+        running = [process for process in (self.web, self.worker) if process]
+        for process in running:
+            if process.poll() is None:
+                process.terminate()
+        deadline = time.monotonic() + _STOP_S
+        for process in running:
+            try:
+                process.wait(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                pass
+            kill_group(process)
+        self.web = self.worker = None
+
+    def __enter__(self) -> Self:
+        self.manage("migrate", "--verbosity", "0")
+        try:
+            self.start_worker()
+            self.start_web()
+            if name := self.ended():
+                raise StackFailed(f"The {name} process ended at once; its log says why.")
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all its children at once, as a crash would."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run web and worker until Ctrl-C.")
+    parser.add_argument("--port", type=int, default=8000)
+    port = parser.parse_args().port
+    if port_is_busy(port):
+        print(f"Port {port} is in use. Choose another: make run PORT=8001", file=sys.stderr)
+        return 1
+    stopping = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        with LocalStack(port) as stack:
+            print(
+                f"VoiceReel runs on {stack.url} (Ctrl-C ends it). A key to its API:\n"
+                "  .venv/bin/python manage.py create_tenant NAME",
+                file=sys.stderr,
+            )
+            while not stopping.wait(0.5):
+                if name := stack.ended():
+                    print(f"The {name} process ended; stopping.", file=sys.stderr)
+                    return 1
+    except StackFailed as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
