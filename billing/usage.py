@@ -8,7 +8,7 @@ from billing.models import UsageEvent
 
 def record_usage(
     tenant: Tenant,
-    meter: UsageEvent.Meter,
+    meter: str,
     quantity: int,
     *,
     source: str,
@@ -19,7 +19,7 @@ def record_usage(
 ) -> None:
     """Write one usage event, in the caller's transaction: with the work it measures, or not at all.
 
-    quantity: in the meter's unit, milliseconds of audio or characters of text.
+    meter: one of UsageEvent.Meter; quantity: in the meter's unit, milliseconds of audio or characters of text.
     Raises IntegrityError if this source was already measured, which undoes the second finishing.
     """
     UsageEvent.objects.create(

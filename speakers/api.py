@@ -48,9 +48,7 @@ class SpeakerListView(APIView):
         """List your speakers (voices), newest first."""
         query = PageQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        rows = (
-            Speaker.objects.for_tenant(request.auth.tenant).present().prefetch_related("clips")
-        )
+        rows = Speaker.objects.for_tenant(request.auth.tenant).present().prefetch_related("clips")
         return Response(page(rows, query.validated_data, lambda row: SpeakerResponse(row).data))
 
     @extend_schema(
@@ -132,8 +130,6 @@ class SpeakerView(APIView):
         """Erase a speaker and its recordings; queued jobs that need it fail and name it."""
         retire_speaker(get_speaker(request.auth.tenant, speaker_id))
         return Response(status=204)
-
-
 
 
 def _refuse_too_large(request: Request) -> None:

@@ -87,7 +87,7 @@ def decode(source: str, target: str, sample_rate: int, longest_s: float) -> int:
         broken = 0
         try:
             opened = av.open(
-                file, format=container, options={"protocol_whitelist": "file,pipe"}
+                file, "r", format=container, options={"protocol_whitelist": "file,pipe"}
             )
             stream = opened.streams.audio[0]
         except (av.FFmpegError, IndexError, ValueError) as exc:
@@ -103,7 +103,7 @@ def decode(source: str, target: str, sample_rate: int, longest_s: float) -> int:
             target, "w", sample_rate, channels=1, subtype="PCM_16", format="FLAC"
         ) as out:
 
-            def keep(frame: object) -> None:
+            def keep(frame: av.AudioFrame | None) -> None:
                 nonlocal frames
                 for part in resampler.resample(frame):
                     samples = part.to_ndarray().reshape(-1)

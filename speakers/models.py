@@ -78,5 +78,3 @@ class ReferenceClip(TenantOwned):
 def speaker_folder(tenant_id: str, speaker_id: str) -> str:
     """The storage folder of a speaker; the tenant is in every storage key."""
     return f"t/{tenant_id}/s/{speaker_id}"
-
-

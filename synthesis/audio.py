@@ -217,7 +217,9 @@ class Encoder:
         if title:
             self._container.metadata["title"] = title
         codec = "pcm_s24le" if (output.format, output.bit_depth) == ("wav", 24) else fmt.codec
-        self._stream = self._container.add_stream(codec, rate=output.sample_rate, layout="mono")
+        stream = self._container.add_stream(codec, rate=output.sample_rate, layout="mono")
+        assert isinstance(stream, av.AudioStream)
+        self._stream = stream
         if output.bitrate_kbps is not None:
             self._stream.bit_rate = output.bitrate_kbps * 1000
         if fmt.lossless:

@@ -150,15 +150,13 @@ def _pieces(word: PlacedWord, language: str) -> list[PlacedWord]:
             parts.append(cluster)
     length = word.end_sample - word.start_sample
     total = sum(len(part) for part in parts)
-    pieces = []
+    pieces: list[PlacedWord] = []
     done = 0
     for part in parts:
         start = word.start_sample + length * done // total
         done += len(part)
         end = word.start_sample + length * done // total
-        pieces.append(
-            PlacedWord(part, start, end, space_before=word.space_before and not pieces)
-        )
+        pieces.append(PlacedWord(part, start, end, space_before=word.space_before and not pieces))
     return pieces
 
 
@@ -244,9 +242,7 @@ def _shown_until(cues: Sequence[Cue], index: int, timeline: Timeline) -> int:
     readable = max(_SHORTEST_S, len(cue.text) / _CHARACTERS_PER_S)
     wanted = max(timeline.ms(cue.end_sample), start + round(1000 * min(readable, _LONGEST_S)))
     following = (
-        timeline.ms(cues[index + 1].start_sample)
-        if index + 1 < len(cues)
-        else timeline.duration_ms
+        timeline.ms(cues[index + 1].start_sample) if index + 1 < len(cues) else timeline.duration_ms
     )
     return min(wanted, following)
 

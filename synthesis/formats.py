@@ -41,9 +41,7 @@ FORMATS = {
         AudioFormat("wav", "audio/wav", "wav", "pcm_s16le", _MPEG_RATES, lossless=True),
         AudioFormat("flac", "audio/flac", "flac", "flac", _MPEG_RATES, lossless=True),
         AudioFormat("mp3", "audio/mpeg", "mp3", "libmp3lame", _MPEG_RATES),
-        AudioFormat(
-            "opus", "audio/ogg", "ogg", "libopus", (8_000, 12_000, 16_000, 24_000, 48_000)
-        ),
+        AudioFormat("opus", "audio/ogg", "ogg", "libopus", (8_000, 12_000, 16_000, 24_000, 48_000)),
         AudioFormat("m4a", "audio/mp4", "ipod", "aac", _MPEG_RATES),
     )
 }
@@ -78,7 +76,9 @@ def choose_output(
     if fmt.lossless:
         if bitrate_kbps is not None:
             errors.append(
-                FieldError("/output/bitrate_kbps", f"{fmt.name} is lossless: leave the bitrate out.")
+                FieldError(
+                    "/output/bitrate_kbps", f"{fmt.name} is lossless: leave the bitrate out."
+                )
             )
         bit_depth = bit_depth or BIT_DEPTHS[0]
     elif bit_depth is not None:

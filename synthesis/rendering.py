@@ -144,9 +144,7 @@ def render(job: Job) -> None:
 
 def _speak_missing_lines(job: Job, lease: Lease) -> None:
     lines = list(
-        Line.objects.for_tenant(job.tenant)
-        .filter(job=job, audio_key="")
-        .select_related("speaker")
+        Line.objects.for_tenant(job.tenant).filter(job=job, audio_key="").select_related("speaker")
     )
     _refuse_gone_speakers(lines)
     by_position = {line.position: line for line in lines}
@@ -206,9 +204,7 @@ def _keep_line(job: Job, line: Line, spoken: SpokenLine) -> None:
 
 def _mix(job: Job) -> None:
     """From kept lines to the finished files and the finished job."""
-    lines = list(
-        Line.objects.for_tenant(job.tenant).filter(job=job).select_related("speaker")
-    )
+    lines = list(Line.objects.for_tenant(job.tenant).filter(job=job).select_related("speaker"))
     output = OutputChoice(**job.output)
     clips = [
         SpokenClip(

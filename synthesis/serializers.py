@@ -144,9 +144,7 @@ class JobResponse(serializers.Serializer):
             }
             if done
             else None,
-            "captions": {
-                kind: absolute(link_path(job, kind, expires_at)) for kind in job.captions
-            }
+            "captions": {kind: absolute(link_path(job, kind, expires_at)) for kind in job.captions}
             if done
             else None,
             "links_expire_at": _iso(datetime.fromtimestamp(expires_at, UTC)) if done else None,

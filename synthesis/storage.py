@@ -69,7 +69,7 @@ def put_captions(job: Job, files: Mapping[str, bytes]) -> dict[str, str]:
 
 def open_file(key: str) -> BinaryIO:
     """A stored file, open for reading."""
-    return default_storage.open(key, "rb")  # type: ignore[no-any-return]
+    return default_storage.open(key, "rb")
 
 
 def file_size(key: str) -> int:

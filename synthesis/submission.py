@@ -93,22 +93,30 @@ def _speaker_errors(
     for index, line in enumerate(script):
         speaker = speakers.get(line["speaker_id"])
         if speaker is None:
-            code, detail = "speaker_not_found", (
-                f"There is no speaker {line['speaker_id']}. GET /v1/speakers lists yours."
+            code, detail = (
+                "speaker_not_found",
+                (f"There is no speaker {line['speaker_id']}. GET /v1/speakers lists yours."),
             )
         elif speaker.status == Speaker.Status.PROCESSING:
-            code, detail = "speaker_not_ready", (
-                f"Speaker {speaker.name} is still being analysed. Wait until it is ready."
+            code, detail = (
+                "speaker_not_ready",
+                (f"Speaker {speaker.name} is still being analysed. Wait until it is ready."),
             )
         elif speaker.status == Speaker.Status.FAILED:
-            code, detail = "speaker_not_ready", (
-                f"Speaker {speaker.name} failed its analysis; GET /v1/speakers/{speaker.pk} says "
-                "why. Register it again with a better recording."
+            code, detail = (
+                "speaker_not_ready",
+                (
+                    f"Speaker {speaker.name} failed its analysis; GET /v1/speakers/{speaker.pk} says "
+                    "why. Register it again with a better recording."
+                ),
             )
         elif speaker.voice_engine != get_engine().name:
-            code, detail = "speaker_not_ready", (
-                f"Speaker {speaker.name} was prepared for the engine {speaker.voice_engine}, and "
-                f"{get_engine().name} runs now. Register it again."
+            code, detail = (
+                "speaker_not_ready",
+                (
+                    f"Speaker {speaker.name} was prepared for the engine {speaker.voice_engine}, and "
+                    f"{get_engine().name} runs now. Register it again."
+                ),
             )
         else:
             continue

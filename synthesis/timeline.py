@@ -1,5 +1,6 @@
 """Lines -> one timeline in samples. The audio and the captions are both drawn from it."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,7 +71,7 @@ class Timeline:
     def shares_ms(self) -> list[int]:
         """Each line's share of the audio, up to the next line's start: they add up to duration_ms."""
         edges = [0, *(self.ms(line.start_sample) for line in self.lines[1:]), self.duration_ms]
-        return [end - start for start, end in zip(edges, edges[1:], strict=False)]
+        return [end - start for start, end in itertools.pairwise(edges)]
 
 
 def rescaled(sample: int, from_rate: int, to_rate: int) -> int:

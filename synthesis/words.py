@@ -41,8 +41,7 @@ def split_words(text: str, language: str) -> list[Word]:
 def join_words(words: Sequence[Word]) -> str:
     """The text of consecutive words."""
     return "".join(
-        (" " if word.space_before and index else "") + word.text
-        for index, word in enumerate(words)
+        (" " if word.space_before and index else "") + word.text for index, word in enumerate(words)
     )
 
 

@@ -5,6 +5,7 @@ benchmarks start.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -58,6 +59,7 @@ class LocalStack:
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = os.environ | (environment or {})
         self._log = log
+        self.log_name = "" if log is None else str(log.name)
         self.web: subprocess.Popen[bytes] | None = None
         self.worker: subprocess.Popen[bytes] | None = None
 
@@ -67,8 +69,7 @@ class LocalStack:
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
             env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=False,
         )
@@ -134,10 +135,8 @@ class LocalStack:
                 process.terminate()
         deadline = time.monotonic() + _STOP_S
         for process in running:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                pass
             kill_group(process)
         self.web = self.worker = None
 
@@ -164,10 +163,8 @@ class LocalStack:
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     """End a process and all its children at once, as a crash would."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

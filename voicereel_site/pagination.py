@@ -31,9 +31,7 @@ def _decode(cursor: str) -> str:
         return base64.urlsafe_b64decode(padded).decode("ascii")
     except (binascii.Error, ValueError) as exc:
         detail = "This cursor is not one of ours. Start again without a cursor."
-        raise Refusal(
-            "validation_error", detail, errors=[FieldError("/cursor", detail)]
-        ) from exc
+        raise Refusal("validation_error", detail, errors=[FieldError("/cursor", detail)]) from exc
 
 
 def page(

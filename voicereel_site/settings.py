@@ -242,7 +242,7 @@ else:
     # One worker on one machine: nothing listens to worker events or remote control.
     CELERY["worker_enable_remote_control"] = False
 
-_shared_processors = [
+_shared_processors: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,

@@ -69,7 +69,7 @@ def apply(waveform: Waveform, gains_db: Sequence[float], sample_rate: int = 24_0
     frequencies = np.concatenate([[0.0], _BANDS_HZ, [nyquist]]) / nyquist
     gains = 10 ** (np.array([gains_db[0], *gains_db, gains_db[-1]]) / 20)
     taps = firwin2(_TAPS, frequencies, gains)
-    return oaconvolve(waveform, taps, mode="same").astype(np.float32)  # type: ignore[no-any-return]
+    return oaconvolve(waveform, taps, mode="same").astype(np.float32)
 
 
 def _long_term_db(waveform: Waveform, sample_rate: int) -> npt.NDArray[np.float64]:

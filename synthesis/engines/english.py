@@ -26,7 +26,7 @@ def phonemize(words: Sequence[str], *, british: bool = False) -> list[Phones]:
     g2p = _g2p(british)
     # Square brackets would be hibari's mark-up for pronunciations.
     text = " ".join(words).replace("[", "(").replace("]", ")")
-    tokens = [token for token in g2p.phonemize_tokens(g2p.tokenize(normalize(text)))]
+    tokens = list(g2p.phonemize_tokens(g2p.tokenize(normalize(text))))
     owners = _words_of_tokens([token.text for token in tokens], words)
     return [
         Phones(
@@ -74,7 +74,8 @@ def _words_of_tokens(tokens: Sequence[str], words: Sequence[str]) -> list[int]:
         following = owner[end] if end < len(tokens) else len(words)
         first = last if result and matched_letters[last] < total[last] else last + bool(result)
         free = list(range(first, following)) or [
-            following if following < len(words) and matched_letters[following] < total[following]
+            following
+            if following < len(words) and matched_letters[following] < total[following]
             else min(last, len(words) - 1)
         ]
         run = end - token

@@ -5,6 +5,7 @@ reference in pitch and colour where that measurably helps. It is deterministic: 
 nothing.
 """
 
+import itertools
 import json
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -82,7 +83,9 @@ class KokoroEngine:
                 if name
                 else "No engine of ours speaks it yet."
             )
-            return f"The embedded engine speaks English (en) and Korean (ko), not {language}. {other}"
+            return (
+                f"The embedded engine speaks English (en) and Korean (ko), not {language}. {other}"
+            )
         foreign = (_FOREIGN_TO_ENGLISH if base == "en" else _FOREIGN_TO_KOREAN).findall(text)
         if foreign:
             shown = "".join(dict.fromkeys(foreign))[:10]
@@ -354,5 +357,5 @@ def _word_spans(
         assert span is not None
         lengths = np.cumsum([0, *(max(1, len(word.text)) for word in words[begin:end])])
         places = span[0] + (span[1] - span[0]) * lengths // lengths[-1]
-        result += [(int(a), int(b)) for a, b in zip(places, places[1:], strict=False)]
+        result += [(int(a), int(b)) for a, b in itertools.pairwise(places)]
     return result

@@ -18,6 +18,10 @@ from django.conf import settings
 
 from speakers.decoding import Waveform
 from synthesis.engines.base import EngineError
+from synthesis.engines.integer_convolutions import (
+    integer_products_are_exact,
+    rewrite_convolutions,
+)
 
 SAMPLE_RATE = 24_000
 SAMPLES_PER_FRAME = 600  # of a duration: 25 ms
@@ -94,7 +98,9 @@ def _with_durations_and_pitch(path: Path) -> bytes:
     graph: Any = model.graph
     made_by = {name: index for index, node in enumerate(graph.node) for name in node.output}
     if _DURATIONS not in made_by or _PITCH_CURVE not in made_by:
-        raise EngineError(f"{path} is not an export of Kokoro that we know; unset KOKORO_MODEL_PATH.")
+        raise EngineError(
+            f"{path} is not an export of Kokoro that we know; unset KOKORO_MODEL_PATH."
+        )
     graph.output.append(helper.make_tensor_value_info(_DURATIONS, TensorProto.FLOAT, None))
     graph.input.append(helper.make_tensor_value_info("pitch", TensorProto.FLOAT, [1]))
     scaled = f"{_PITCH_CURVE}_scaled"
@@ -105,4 +111,6 @@ def _with_durations_and_pitch(path: Path) -> bytes:
     graph.node.insert(
         made_by[_PITCH_CURVE] + 1, helper.make_node("Mul", [_PITCH_CURVE, "pitch"], [scaled])
     )
+    if integer_products_are_exact():
+        rewrite_convolutions(graph)
     return bytes(model.SerializeToString())

@@ -31,7 +31,29 @@ _NASAL = dict(zip("ㄱㄷㅂ", "ㅇㄴㅁ", strict=True))
 _VOWEL_PHONEMES = dict(
     zip(
         _VOWELS,
-        "a ɛ ja jɛ ɔ e jɔ je o wa wɛ we jo u wɔ we wi ju ɯ ɰi i".split(),
+        [
+            "a",
+            "ɛ",
+            "ja",
+            "jɛ",
+            "ɔ",
+            "e",
+            "jɔ",
+            "je",
+            "o",
+            "wa",
+            "wɛ",
+            "we",
+            "jo",
+            "u",
+            "wɔ",
+            "we",
+            "wi",
+            "ju",
+            "ɯ",
+            "ɰi",
+            "i",
+        ],
         strict=True,
     )
 )
@@ -40,7 +62,16 @@ _INITIAL_PHONEMES = dict(
                     "kʰ", "tʰ", "pʰ", "h"], strict=True)
 )  # fmt: skip
 _VOICED = dict(zip("ㄱㄷㅂㅈ", ["ɡ", "d", "b", "ʥ"], strict=True))
-_FINAL_PHONEMES = {"": "", "ㄱ": "k", "ㄴ": "n", "ㄷ": "t", "ㄹ": "l", "ㅁ": "m", "ㅂ": "p", "ㅇ": "ŋ"}
+_FINAL_PHONEMES = {
+    "": "",
+    "ㄱ": "k",
+    "ㄴ": "n",
+    "ㄷ": "t",
+    "ㄹ": "l",
+    "ㅁ": "m",
+    "ㅂ": "p",
+    "ㅇ": "ŋ",
+}
 
 _DIGITS = "영일이삼사오육칠팔구"
 _RUN = re.compile(r"[가-힣]+|[A-Za-z]+|\d+|[^가-힣A-Za-z\d]+")
@@ -93,9 +124,7 @@ def _pronounced(word: str) -> list[list[str]]:
     syllables = []
     for character in word:
         code = ord(character) - 0xAC00
-        syllables.append(
-            [_INITIALS[code // 588], _VOWELS[code % 588 // 28], _FINALS[code % 28]]
-        )
+        syllables.append([_INITIALS[code // 588], _VOWELS[code % 588 // 28], _FINALS[code % 28]])
     for here, following in zip(syllables, [*syllables[1:], None], strict=True):
         if here[2]:
             _change(here, following)
@@ -137,7 +166,7 @@ def _liaison(here: list[str], following: list[str]) -> None:
         here[2], following[0] = "", _CLUSTERS[final][0]
         return
     if final in _CLUSTERS:
-        here[2], moved = _CLUSTERS[final]
+        here[2], moved = tuple(_CLUSTERS[final])
         following[0] = "ㅆ" if moved == "ㅅ" else moved
     else:
         here[2], following[0] = "", final

@@ -57,7 +57,7 @@ def embed(waveform: Waveform, sample_rate: int) -> Embedding:
     partials = np.stack([power[start : start + _FRAMES] for start in starts])
     (embeddings,) = _session().run(None, {"power": partials})
     mean = embeddings.mean(axis=0)
-    return (mean / np.linalg.norm(mean)).astype(np.float32)  # type: ignore[no-any-return]
+    return (mean / np.linalg.norm(mean)).astype(np.float32)
 
 
 def _power_spectrogram(waveform: Waveform) -> npt.NDArray[np.float32]:

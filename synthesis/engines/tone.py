@@ -56,8 +56,7 @@ def _speak(line: LineToSpeak) -> SpokenLine:
     voice: Mapping[str, Any] = line.voice
     words = split_words(line.text, line.language)
     lengths = [
-        round(len(word.text) * MS_PER_CHARACTER / line.speed * SAMPLE_RATE / 1000)
-        for word in words
+        round(len(word.text) * MS_PER_CHARACTER / line.speed * SAMPLE_RATE / 1000) for word in words
     ]
     ends = np.cumsum(lengths).tolist()
     starts = [0, *ends[:-1]]

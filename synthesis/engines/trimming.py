@@ -8,8 +8,8 @@ _FRAME_S = 0.005
 # A frame is speech if it is within this of the loudest: breath and decay lie below.
 _BELOW_LOUDEST_DB = 38.0
 # Kept around the speech: soft onsets and decays, which detectors also hear as speech.
-_BEFORE_S = 0.015
-_AFTER_S = 0.030
+_BEFORE_S = 0.010
+_AFTER_S = 0.060
 _FADE_S = 0.005
 
 
