@@ -47,9 +47,7 @@ def earlier_reply(request: Request, route: str, fingerprint: str) -> Response | 
     )
 
 
-def once(
-    request: Request, route: str, fingerprint: str, work: Callable[[], Response]
-) -> Response:
+def once(request: Request, route: str, fingerprint: str, work: Callable[[], Response]) -> Response:
     """Run ``work`` and keep its answer, in one transaction, unless this key has an answer.
 
     ``work`` runs inside a transaction: database work only. A refusal rolls all of it back, so the

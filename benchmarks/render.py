@@ -111,7 +111,9 @@ def main() -> None:
     print(f"POST to succeeded          {elapsed:6.2f} s")
     print(f"  for 30 s of audio        {elapsed * 30 / audio_s:6.2f} s   (goal: at most 8)")
     print(f"real-time factor           {elapsed / audio_s:6.3f}")
-    print(f"outside the engine         {100 * (1 - engine_s / worker_s):6.1f} %   (goal: at most 5)")
+    print(
+        f"outside the engine         {100 * (1 - engine_s / worker_s):6.1f} %   (goal: at most 5)"
+    )
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class LocalStack:
     ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._environment = os.environ | (environment or {})
+        self.environment = os.environ | (environment or {})
         self._log = log
         self.log_name = "" if log is None else str(log.name)
         self.web: subprocess.Popen[bytes] | None = None
@@ -68,7 +68,7 @@ class LocalStack:
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,
@@ -100,7 +100,7 @@ class LocalStack:
         return subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=ROOT,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

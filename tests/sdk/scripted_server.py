@@ -35,7 +35,9 @@ def document(data: object, status: int = 200, **headers: str) -> Reply:
     return Reply(status, json.dumps(data).encode(), {"Content-Type": "application/json"} | headers)
 
 
-def problem(status: int, code: str, detail: str, errors: list | None = None, **headers) -> Reply:
+def problem(
+    status: int, code: str, detail: str, errors: list[dict[str, str]] | None = None, **headers: str
+) -> Reply:
     body = {
         "type": f"https://example.test/{code}",
         "title": code,

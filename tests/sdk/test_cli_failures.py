@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from voicereel.cli import main
@@ -49,7 +50,9 @@ def sent_request(server: ScriptedServer) -> dict:
     ("status", "code"),
     [(400, 2), (413, 2), (415, 2), (422, 2), (401, 3), (403, 3), (404, 4), (409, 5), (500, 6)],
 )
-def test_each_kind_of_refusal_has_its_exit_code_and_one_line(server, capsys, status, code):
+def test_each_kind_of_refusal_has_its_exit_code_and_one_line(
+    server: Any, capsys: Any, status: Any, code: Any
+) -> None:
     server.script("GET", "/v1/jobs/job_1", problem(status, "refused", "because\nof this"))
     assert main(["job", "job_1"]) == code
     out, err = capsys.readouterr()
@@ -57,7 +60,7 @@ def test_each_kind_of_refusal_has_its_exit_code_and_one_line(server, capsys, sta
     assert err == "error: because of this (request req_1)\n"
 
 
-def test_a_server_that_is_not_there_ends_with_exit_code_6(monkeypatch, capsys):
+def test_a_server_that_is_not_there_ends_with_exit_code_6(monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.setattr("voicereel.retry.time.sleep", lambda seconds: None)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     assert main(["--url", "http://127.0.0.1:9", "--api-key", KEY, "jobs", "list"]) == 6
@@ -66,7 +69,7 @@ def test_a_server_that_is_not_there_ends_with_exit_code_6(monkeypatch, capsys):
     assert err.count("\n") == 1
 
 
-def test_a_missing_key_ends_with_exit_code_3(server, monkeypatch, capsys):
+def test_a_missing_key_ends_with_exit_code_3(server: Any, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.delenv("VOICEREEL_API_KEY")
     assert main(["jobs", "list"]) == 3
     assert capsys.readouterr().err == "error: no API key: set VOICEREEL_API_KEY\n"
@@ -76,7 +79,9 @@ def test_a_missing_key_ends_with_exit_code_3(server, monkeypatch, capsys):
     "arguments",
     [[], ["nonsense"], ["jobs"], ["job"], ["jobs", "list", "--status", "odd"], ["job", "../x"]],
 )
-def test_wrong_usage_ends_with_exit_code_2_and_one_line(server, capsys, arguments):
+def test_wrong_usage_ends_with_exit_code_2_and_one_line(
+    server: Any, capsys: Any, arguments: Any
+) -> None:
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -85,7 +90,9 @@ def test_wrong_usage_ends_with_exit_code_2_and_one_line(server, capsys, argument
 
 
 @pytest.mark.parametrize("arguments", [["--json", "job", "job_9"], ["job", "job_9", "--json"]])
-def test_with_json_an_error_is_one_document_on_stdout(server, capsys, arguments):
+def test_with_json_an_error_is_one_document_on_stdout(
+    server: Any, capsys: Any, arguments: Any
+) -> None:
     assert main(arguments) == 4
     out, err = capsys.readouterr()
     assert err == ""
@@ -93,12 +100,14 @@ def test_with_json_an_error_is_one_document_on_stdout(server, capsys, arguments)
     assert (error["code"], error["status"], error["request_id"]) == ("not_found", 404, "req_1")
 
 
-def test_with_json_wrong_usage_is_a_document_too(server, capsys):
+def test_with_json_wrong_usage_is_a_document_too(server: Any, capsys: Any) -> None:
     assert main(["jobs", "list", "--odd", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "usage"
 
 
-def test_each_faulty_line_of_a_refused_script_is_named(server, script, capsys):
+def test_each_faulty_line_of_a_refused_script_is_named(
+    server: Any, script: Any, capsys: Any
+) -> None:
     entry = {"pointer": "/script/1/text", "line_id": "row2", "detail": "Shorten it."}
     server.script("POST", "/v1/synthesize", problem(422, "invalid", "1 line is faulty", [entry]))
     assert main(["synthesize", script, "--no-wait"]) == 2
@@ -106,14 +115,18 @@ def test_each_faulty_line_of_a_refused_script_is_named(server, script, capsys):
     assert err == "error: 1 line is faulty (request req_1)\n  line row2: Shorten it.\n"
 
 
-def test_an_unknown_speaker_is_named_with_its_row_before_a_job_is_made(server, script, capsys):
+def test_an_unknown_speaker_is_named_with_its_row_before_a_job_is_made(
+    server: Any, script: Any, capsys: Any
+) -> None:
     Path(script).write_text(SCRIPT + "Bob: Hey.\n")
     assert main(["synthesize", script, "--no-wait"]) == 2
     assert 'row 3: no speaker is called "Bob"' in capsys.readouterr().err
     assert not any(request.method == "POST" for request in server.received)
 
 
-def test_a_voice_without_consent_is_refused_in_one_line(server, tmp_path, capsys):
+def test_a_voice_without_consent_is_refused_in_one_line(
+    server: Any, tmp_path: Any, capsys: Any
+) -> None:
     (tmp_path / "a.wav").write_bytes(b"x")
     assert main(["register", "Anna", str(tmp_path / "a.wav")]) == 2
     err = capsys.readouterr().err
@@ -122,7 +135,9 @@ def test_a_voice_without_consent_is_refused_in_one_line(server, tmp_path, capsys
     assert server.received == []
 
 
-def test_a_failed_speaker_ends_with_exit_code_1_and_its_reasons(server, tmp_path, capsys):
+def test_a_failed_speaker_ends_with_exit_code_1_and_its_reasons(
+    server: Any, tmp_path: Any, capsys: Any
+) -> None:
     (tmp_path / "a.wav").write_bytes(b"x")
     server.script("POST", "/v1/speakers", document(speaker(status="processing"), 201))
     reasons = [{"code": "too_short", "detail": "Record 30 s more."}]
@@ -135,8 +150,8 @@ def test_a_failed_speaker_ends_with_exit_code_1_and_its_reasons(server, tmp_path
 
 
 def test_a_failed_job_ends_with_exit_code_1_and_the_command_to_try_again(
-    server, script, tmp_path, capsys
-):
+    server: Any, script: Any, tmp_path: Any, capsys: Any
+) -> None:
     script_success(server)
     error = {"code": "engine", "detail": "could not speak", "line_id": "row2"}
     server.script("GET", "/v1/jobs/job_1", document(job(status="failed", error=error)))
@@ -146,14 +161,18 @@ def test_a_failed_job_ends_with_exit_code_1_and_the_command_to_try_again(
     assert "voicereel jobs retry job_1" in err
 
 
-def test_an_output_that_cannot_be_written_is_refused_before_a_job_is_made(server, script, capsys):
+def test_an_output_that_cannot_be_written_is_refused_before_a_job_is_made(
+    server: Any, script: Any, capsys: Any
+) -> None:
     for output in ("/nowhere/out.mp3", "out.xyz"):
         assert main(["synthesize", script, "-o", output]) == 2
     assert server.received == []
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"script": 1}', '[{"text": "a"}]', '{"x": 1}'])
-def test_a_faulty_json_script_is_refused_in_one_line(server, tmp_path, capsys, content):
+def test_a_faulty_json_script_is_refused_in_one_line(
+    server: Any, tmp_path: Any, capsys: Any, content: Any
+) -> None:
     path = tmp_path / "talk.json"
     path.write_text(content)
     assert main(["synthesize", str(path), "--no-wait"]) == 2
@@ -162,7 +181,7 @@ def test_a_faulty_json_script_is_refused_in_one_line(server, tmp_path, capsys, c
     assert err.count("\n") == 1
 
 
-def test_deleting_without_a_terminal_needs_yes(server, capsys):
+def test_deleting_without_a_terminal_needs_yes(server: Any, capsys: Any) -> None:
     server.script("DELETE", "/v1/jobs/job_1", Reply(204))
     assert main(["jobs", "delete", "job_1", "--json"]) == 2
     assert server.received == []
@@ -171,7 +190,9 @@ def test_deleting_without_a_terminal_needs_yes(server, capsys):
     assert json.loads(capsys.readouterr().out) == {"id": "job_1", "deleted": True}
 
 
-def test_a_script_becomes_audio_and_captions_beside_it(server, script, tmp_path, capsys):
+def test_a_script_becomes_audio_and_captions_beside_it(
+    server: Any, script: Any, tmp_path: Any, capsys: Any
+) -> None:
     script_success(server)
     output = tmp_path / "out.mp3"
     arguments = ["synthesize", script, "-o", str(output), "--captions", "vtt,srt", "--srt-bom"]
@@ -191,8 +212,8 @@ def test_a_script_becomes_audio_and_captions_beside_it(server, script, tmp_path,
 
 
 def test_with_json_a_synthesis_prints_one_document_and_no_progress(
-    server, script, tmp_path, capsys
-):
+    server: Any, script: Any, tmp_path: Any, capsys: Any
+) -> None:
     script_success(server)
     assert main(["synthesize", script, "-o", str(tmp_path / "out.mp3"), "--json"]) == 0
     out, err = capsys.readouterr()
@@ -203,7 +224,7 @@ def test_with_json_a_synthesis_prints_one_document_and_no_progress(
 
 
 @pytest.mark.parametrize("example", ["conversation.en", "conversation.ko"])
-def test_the_examples_name_the_same_lines_as_text_and_as_json(server, example):
+def test_the_examples_name_the_same_lines_as_text_and_as_json(server: Any, example: Any) -> None:
     examples = Path(__file__).parents[2] / "examples"
     server.script("POST", "/v1/synthesize", document(job(), 202))
     given = [
@@ -218,7 +239,9 @@ def test_the_examples_name_the_same_lines_as_text_and_as_json(server, example):
     ]
 
 
-def test_ctrl_c_names_the_job_and_how_to_go_on_or_cancel(server, script, tmp_path):
+def test_ctrl_c_names_the_job_and_how_to_go_on_or_cancel(
+    server: Any, script: Any, tmp_path: Any
+) -> None:
     server.script("POST", "/v1/synthesize", document(job(), 202))
     server.script("GET", "/v1/jobs/job_1", document(job()))
     command = [sys.executable, "-m", "voicereel", "synthesize", script, "-o", "my out.mp3"]
@@ -231,6 +254,7 @@ def test_ctrl_c_names_the_job_and_how_to_go_on_or_cancel(server, script, tmp_pat
     )
     try:
         assert server.two_received.wait(timeout=10)
+        assert process.stderr is not None
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=10)
@@ -246,6 +270,6 @@ def test_ctrl_c_names_the_job_and_how_to_go_on_or_cancel(server, script, tmp_pat
     ]
 
 
-def test_the_exit_codes_are_in_the_help(capsys):
+def test_the_exit_codes_are_in_the_help(capsys: Any) -> None:
     assert main(["--help"]) == 0
     assert "130  interrupted" in capsys.readouterr().out

@@ -5,6 +5,7 @@ import random
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from voicereel import (
@@ -54,7 +55,9 @@ def requests_to(server: ScriptedServer, path: str) -> list:
     return [request for request in server.received if request.path.partition("?")[0] == path]
 
 
-def test_a_rate_limited_call_waits_as_retry_after_asks_and_then_succeeds(client, server):
+def test_a_rate_limited_call_waits_as_retry_after_asks_and_then_succeeds(
+    client: Any, server: Any
+) -> None:
     server.script(
         "GET",
         "/v1/speakers/spk_1",
@@ -66,8 +69,10 @@ def test_a_rate_limited_call_waits_as_retry_after_asks_and_then_succeeds(client,
     assert time.monotonic() - begun >= 1.0
 
 
-def test_a_retry_after_of_an_hour_is_capped_at_one_minute(client, server, monkeypatch):
-    pauses = []
+def test_a_retry_after_of_an_hour_is_capped_at_one_minute(
+    client: Any, server: Any, monkeypatch: Any
+) -> None:
+    pauses: list[float] = []
     monkeypatch.setattr("voicereel.retry.time.sleep", pauses.append)
     asks = problem(429, "rate_limited", "slow down", Retry_After="3600")
     server.script("GET", "/v1/speakers/spk_1", asks, document(speaker()))
@@ -75,19 +80,21 @@ def test_a_retry_after_of_an_hour_is_capped_at_one_minute(client, server, monkey
     assert pauses == [60.0]
 
 
-def test_an_unreadable_retry_after_is_ignored(client, server):
+def test_an_unreadable_retry_after_is_ignored(client: Any, server: Any) -> None:
     asks = problem(429, "rate_limited", "slow down", Retry_After="soon")
     server.script("GET", "/v1/speakers/spk_1", asks, document(speaker()))
     assert client.get_speaker("spk_1").id == "spk_1"
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_a_gateway_or_availability_failure_is_tried_again(client, server, status):
+def test_a_gateway_or_availability_failure_is_tried_again(
+    client: Any, server: Any, status: Any
+) -> None:
     server.script("GET", "/v1/speakers/spk_1", problem(status, "x", "x"), document(speaker()))
     assert client.get_speaker("spk_1").id == "spk_1"
 
 
-def test_an_answer_cut_in_the_middle_is_asked_for_again(client, server):
+def test_an_answer_cut_in_the_middle_is_asked_for_again(client: Any, server: Any) -> None:
     whole = document(speaker())
     cut = Reply(200, whole.body, whole.headers, sent=20)
     server.script("GET", "/v1/speakers/spk_1", cut, CUT_BEFORE_ANSWER, whole)
@@ -96,8 +103,8 @@ def test_an_answer_cut_in_the_middle_is_asked_for_again(client, server):
 
 
 def test_a_synthesis_whose_answer_was_lost_is_repeated_under_the_same_idempotency_key(
-    client, server
-):
+    client: Any, server: Any
+) -> None:
     server.script("POST", "/v1/synthesize", CUT_BEFORE_ANSWER, BUSY, document(job(), 202))
     assert client.synthesize([LINE]).id == "job_1"
     keys = {request.headers["Idempotency-Key"] for request in server.received}
@@ -107,7 +114,9 @@ def test_a_synthesis_whose_answer_was_lost_is_repeated_under_the_same_idempotenc
     assert server.received[-1].headers["Idempotency-Key"] not in keys
 
 
-def test_a_conflict_that_names_a_waiting_time_is_an_earlier_attempt_still_at_work(client, server):
+def test_a_conflict_that_names_a_waiting_time_is_an_earlier_attempt_still_at_work(
+    client: Any, server: Any
+) -> None:
     still = problem(409, "idempotency_in_progress", "still at work", Retry_After="0")
     server.script("POST", "/v1/synthesize", still, document(job(), 202))
     assert client.synthesize([LINE], idempotency_key="mine").id == "job_1"
@@ -128,7 +137,9 @@ def test_a_conflict_that_names_a_waiting_time_is_an_earlier_attempt_still_at_wor
         (500, ServerError),
     ],
 )
-def test_a_refusal_is_raised_by_its_type_and_not_tried_again(client, server, status, error):
+def test_a_refusal_is_raised_by_its_type_and_not_tried_again(
+    client: Any, server: Any, status: Any, error: Any
+) -> None:
     entry = {"pointer": "/script/3/text", "line_id": "l4", "detail": "shorten it"}
     server.script("POST", "/v1/synthesize", problem(status, "refused", "no", [entry]))
     with pytest.raises(error) as caught:
@@ -147,14 +158,16 @@ def test_a_refusal_is_raised_by_its_type_and_not_tried_again(client, server, sta
         (CUT_BEFORE_ANSWER, ConnectionFailed),
     ],
 )
-def test_the_client_gives_up_after_the_limit_of_retries(client, server, reply, error):
+def test_the_client_gives_up_after_the_limit_of_retries(
+    client: Any, server: Any, reply: Any, error: Any
+) -> None:
     server.script("GET", "/v1/jobs/job_1", reply)
     with pytest.raises(error):
         client.get_job("job_1")
     assert len(server.received) == 4
 
 
-def test_a_server_that_is_not_there_is_reported_as_a_failed_connection():
+def test_a_server_that_is_not_there_is_reported_as_a_failed_connection() -> None:
     with (
         Client(KEY, "http://127.0.0.1:9", max_retries=1, backoff_s=0.001) as client,
         pytest.raises(ConnectionFailed, match=r"http://127\.0\.0\.1:9"),
@@ -162,7 +175,7 @@ def test_a_server_that_is_not_there_is_reported_as_a_failed_connection():
         client.get_job("job_1")
 
 
-def test_a_server_that_never_answers_is_given_up_after_the_timeout(server):
+def test_a_server_that_never_answers_is_given_up_after_the_timeout(server: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with (
@@ -173,19 +186,21 @@ def test_a_server_that_never_answers_is_given_up_after_the_timeout(server):
 
 
 @pytest.mark.parametrize("lost", [CUT_BEFORE_ANSWER, problem(504, "timeout", "too slow")])
-def test_a_delete_whose_answer_was_lost_succeeds_when_the_thing_is_gone(client, server, lost):
+def test_a_delete_whose_answer_was_lost_succeeds_when_the_thing_is_gone(
+    client: Any, server: Any, lost: Any
+) -> None:
     server.script("DELETE", "/v1/jobs/job_1", lost, problem(404, "not_found", "no such job"))
     client.delete_job("job_1")
 
 
-def test_a_delete_of_what_never_was_there_is_not_found(client, server):
+def test_a_delete_of_what_never_was_there_is_not_found(client: Any, server: Any) -> None:
     gone = problem(404, "not_found", "no such job")
     server.script("DELETE", "/v1/jobs/job_1", BUSY, gone)
     with pytest.raises(NotFound):
         client.delete_job("job_1")
 
 
-def test_an_answer_of_another_kind_of_server_is_a_bad_response(client, server):
+def test_an_answer_of_another_kind_of_server_is_a_bad_response(client: Any, server: Any) -> None:
     server.script("GET", "/v1/jobs/job_1", Reply(200, b"<html>hello</html>"))
     with pytest.raises(BadResponse, match="address"):
         client.get_job("job_1")
@@ -194,20 +209,22 @@ def test_an_answer_of_another_kind_of_server_is_a_bad_response(client, server):
         client.get_job("job_1")
 
 
-def test_a_redirect_is_not_followed_with_the_key(client, server):
+def test_a_redirect_is_not_followed_with_the_key(client: Any, server: Any) -> None:
     server.script("GET", "/v1/jobs/job_1", Reply(301, b"", {"Location": "https://other.test/"}))
     with pytest.raises(BadResponse, match=r"https://other\.test/"):
         client.get_job("job_1")
 
 
-def test_a_gateway_page_is_reported_without_its_html(client, server):
+def test_a_gateway_page_is_reported_without_its_html(client: Any, server: Any) -> None:
     server.script("GET", "/v1/jobs/job_1", Reply(500, b"<html>", {"Content-Type": "text/html"}))
     with pytest.raises(ServerError, match="HTTP 500") as caught:
         client.get_job("job_1")
     assert "<html>" not in str(caught.value)
 
 
-def test_lists_are_followed_over_pages_and_end_when_a_cursor_comes_again(client, server):
+def test_lists_are_followed_over_pages_and_end_when_a_cursor_comes_again(
+    client: Any, server: Any
+) -> None:
     first = document({"data": [speaker(id="spk_1")], "next_cursor": "c2"})
     second = document({"data": [speaker(id="spk_2")], "next_cursor": "c2"})
     server.script("GET", "/v1/speakers", first, second)
@@ -215,7 +232,9 @@ def test_lists_are_followed_over_pages_and_end_when_a_cursor_comes_again(client,
     assert server.received[1].path == "/v1/speakers?cursor=c2"
 
 
-def test_an_upload_begins_again_from_the_first_byte_with_the_same_body(client, server, tmp_path):
+def test_an_upload_begins_again_from_the_first_byte_with_the_same_body(
+    client: Any, server: Any, tmp_path: Any
+) -> None:
     first, second = tmp_path / "a.wav", tmp_path / "b.wav"
     first.write_bytes(AUDIO)
     second.write_bytes(AUDIO[:1000])
@@ -239,13 +258,15 @@ def test_an_upload_begins_again_from_the_first_byte_with_the_same_body(client, s
     assert seen.count((len(body), len(body))) == 3
 
 
-def test_a_voice_without_consent_is_refused_before_anything_is_sent(client, server, tmp_path):
+def test_a_voice_without_consent_is_refused_before_anything_is_sent(
+    client: Any, server: Any, tmp_path: Any
+) -> None:
     with pytest.raises(InvalidArgument, match="consent"):
         client.register_speaker("Anna", tmp_path / "a.wav", consent=False)
     assert server.received == []
 
 
-def test_waiting_ends_with_the_failure_of_the_job_or_speaker(client, server):
+def test_waiting_ends_with_the_failure_of_the_job_or_speaker(client: Any, server: Any) -> None:
     error = {"code": "engine", "detail": "could not speak", "line_id": "l2"}
     server.script(
         "GET", "/v1/jobs/job_1", document(job()), document(job(status="failed", error=error))
@@ -261,13 +282,15 @@ def test_waiting_ends_with_the_failure_of_the_job_or_speaker(client, server):
     assert caught.value.speaker.failure_reasons[0].detail == "record more"
 
 
-def test_waiting_is_over_after_its_time(client, server):
+def test_waiting_is_over_after_its_time(client: Any, server: Any) -> None:
     server.script("GET", "/v1/jobs/job_1", document(job()))
     with pytest.raises(WaitTimeout, match=r"0\.05 s"):
         client.wait_for_job("job_1", timeout_s=0.05, poll_s=0.01)
 
 
-def test_a_download_cut_in_the_middle_goes_on_from_there(client, server, tmp_path):
+def test_a_download_cut_in_the_middle_goes_on_from_there(
+    client: Any, server: Any, tmp_path: Any
+) -> None:
     script_finished_job(server)
     server.script("GET", "/file", audio_reply(sent=100_000), audio_reply(begin=100_000))
     seen: list[int] = []
@@ -281,7 +304,7 @@ def test_a_download_cut_in_the_middle_goes_on_from_there(client, server, tmp_pat
     assert "Authorization" not in again.headers
 
 
-def test_a_download_goes_on_in_a_later_run(client, server, tmp_path):
+def test_a_download_goes_on_in_a_later_run(client: Any, server: Any, tmp_path: Any) -> None:
     script_finished_job(server)
     server.script("GET", "/file", audio_reply(sent=100_000), BUSY)
     with pytest.raises(ServiceUnavailable):
@@ -292,7 +315,9 @@ def test_a_download_goes_on_in_a_later_run(client, server, tmp_path):
     assert (tmp_path / "out.mp3").read_bytes() == AUDIO
 
 
-def test_a_download_begins_again_when_the_file_has_changed(client, server, tmp_path):
+def test_a_download_begins_again_when_the_file_has_changed(
+    client: Any, server: Any, tmp_path: Any
+) -> None:
     script_finished_job(server)
     (tmp_path / "out.mp3.part").write_bytes(b"of another job")
     (tmp_path / "out.mp3.part.etag").write_text('"v0"')
@@ -301,7 +326,9 @@ def test_a_download_begins_again_when_the_file_has_changed(client, server, tmp_p
     assert (tmp_path / "out.mp3").read_bytes() == AUDIO
 
 
-def test_spoilt_bytes_of_an_earlier_run_are_fetched_anew(client, server, tmp_path):
+def test_spoilt_bytes_of_an_earlier_run_are_fetched_anew(
+    client: Any, server: Any, tmp_path: Any
+) -> None:
     script_finished_job(server)
     (tmp_path / "out.mp3.part").write_bytes(b"\0" * 1000)
     (tmp_path / "out.mp3.part.etag").write_text('"v1"')
@@ -310,7 +337,9 @@ def test_spoilt_bytes_of_an_earlier_run_are_fetched_anew(client, server, tmp_pat
     assert (tmp_path / "out.mp3").read_bytes() == AUDIO
 
 
-def test_a_link_that_expires_during_a_download_is_replaced(client, server, tmp_path):
+def test_a_link_that_expires_during_a_download_is_replaced(
+    client: Any, server: Any, tmp_path: Any
+) -> None:
     script_finished_job(server, "/old", "/new")
     expired = problem(403, "link_expired", "the link has expired")
     server.script("GET", "/old", audio_reply(sent=100_000), expired)
@@ -319,7 +348,7 @@ def test_a_link_that_expires_during_a_download_is_replaced(client, server, tmp_p
     assert (tmp_path / "out.mp3").read_bytes() == AUDIO
 
 
-def test_a_fresh_link_that_is_refused_is_an_error(client, server, tmp_path):
+def test_a_fresh_link_that_is_refused_is_an_error(client: Any, server: Any, tmp_path: Any) -> None:
     script_finished_job(server)
     server.script("GET", "/file", problem(403, "forbidden", "no"))
     with pytest.raises(PermissionDenied):
@@ -329,8 +358,8 @@ def test_a_fresh_link_that_is_refused_is_an_error(client, server, tmp_path):
 
 @pytest.mark.parametrize("received", [b"\0" * len(AUDIO), AUDIO[:-1], AUDIO + b"more"])
 def test_a_corrupt_download_is_refused_and_leaves_the_old_file(
-    client, server, tmp_path: Path, received
-):
+    client: Any, server: Any, tmp_path: Path, received: Any
+) -> None:
     script_finished_job(server)
     server.script("GET", "/file", Reply(200, received, {"ETag": '"v1"'}))
     (tmp_path / "out.mp3").write_bytes(b"old")
@@ -341,7 +370,9 @@ def test_a_corrupt_download_is_refused_and_leaves_the_old_file(
 
 
 @pytest.mark.parametrize("etag", ['"v1"', 'W/"weak"'])
-def test_a_download_that_is_cut_each_time_is_given_up(client, server, tmp_path, etag):
+def test_a_download_that_is_cut_each_time_is_given_up(
+    client: Any, server: Any, tmp_path: Any, etag: Any
+) -> None:
     script_finished_job(server)
     server.script("GET", "/file", audio_reply(etag=etag, sent=50_000))
     with pytest.raises(ConnectionFailed):
@@ -349,15 +380,15 @@ def test_a_download_that_is_cut_each_time_is_given_up(client, server, tmp_path, 
     assert len(requests_to(server, "/file")) == 4
 
 
-def test_a_download_of_an_unfinished_job_says_so(client, server, tmp_path):
+def test_a_download_of_an_unfinished_job_says_so(client: Any, server: Any, tmp_path: Any) -> None:
     server.script("GET", "/v1/jobs/job_1", document(job()))
     with pytest.raises(FileUnavailable, match="it is processing"):
         client.download_audio("job_1", tmp_path / "out.mp3")
 
 
 def test_captions_come_from_the_link_without_the_key_and_with_a_mark_if_asked(
-    client, server, tmp_path
-):
+    client: Any, server: Any, tmp_path: Any
+) -> None:
     link = server.url + "/captions?signature=abc"
     server.script(
         "GET", "/v1/jobs/job_1", document(finished_job(AUDIO, "", captions={"srt": link}))
@@ -372,7 +403,7 @@ def test_captions_come_from_the_link_without_the_key_and_with_a_mark_if_asked(
         client.download_captions("job_1", "vtt", tmp_path / "out.vtt")
 
 
-def test_the_api_key_is_in_no_repr_log_or_error(client, server, caplog):
+def test_the_api_key_is_in_no_repr_log_or_error(client: Any, server: Any, caplog: Any) -> None:
     caplog.set_level(logging.DEBUG)
     server.script("GET", "/v1/jobs/job_1", problem(401, "bad_key", "unknown key"))
     with pytest.raises(AuthenticationError) as refused:
@@ -383,7 +414,7 @@ def test_the_api_key_is_in_no_repr_log_or_error(client, server, caplog):
     assert not any(KEY in text for text in shown)
 
 
-def test_a_missing_key_or_malformed_address_is_said_at_once(monkeypatch):
+def test_a_missing_key_or_malformed_address_is_said_at_once(monkeypatch: Any) -> None:
     monkeypatch.delenv("VOICEREEL_API_KEY", raising=False)
     with pytest.raises(ApiKeyError, match="VOICEREEL_API_KEY"):
         Client()
@@ -393,7 +424,7 @@ def test_a_missing_key_or_malformed_address_is_said_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize("bad_id", ["", "../speakers", "job 1", "job_1?x=1"])
-def test_an_id_that_would_change_the_path_is_refused(client, server, bad_id):
+def test_an_id_that_would_change_the_path_is_refused(client: Any, server: Any, bad_id: Any) -> None:
     with pytest.raises(InvalidArgument):
         client.delete_job(bad_id)
     assert server.received == []

@@ -1,0 +1,77 @@
+"""The product as its customers meet it: real web and worker processes, real HTTP."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+import redis
+
+from voicereel_site.local_stack import LocalStack
+
+# Where a developer's own PostgreSQL and Redis answer, as on the usual CI machine.
+_POSTGRES = os.environ.get("TEST_POSTGRES", "postgres://postgres@127.0.0.1:5432/postgres")
+_REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/9")
+
+
+def _production(folder: Path) -> Iterator[dict[str, str]]:
+    """Settings of the production profile, on a database of the test's own."""
+    try:
+        admin = psycopg2.connect(_POSTGRES, connect_timeout=3)
+        broker = redis.Redis.from_url(_REDIS, socket_connect_timeout=3)
+        broker.ping()
+    except (psycopg2.OperationalError, redis.RedisError) as exc:
+        pytest.skip(f"PostgreSQL and Redis do not both answer here: {exc}")
+    admin.autocommit = True
+    name = f"voicereel_test_{uuid.uuid4().hex[:8]}"
+    with admin.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    broker.flushdb()
+    try:
+        yield {
+            "DATABASE_URL": _POSTGRES.rsplit("/", 1)[0] + f"/{name}",
+            "REDIS_URL": _REDIS,
+            "VOICEREEL_SECRET_KEY": uuid.uuid4().hex * 2,
+            "VOICEREEL_API_KEY_PEPPER": uuid.uuid4().hex * 2,
+            "VOICEREEL_VAR": str(folder),
+        }
+    finally:
+        with admin.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        admin.close()
+        broker.flushdb()
+
+
+def _embedded(folder: Path) -> Iterator[dict[str, str]]:
+    yield {"VOICEREEL_VAR": str(folder)}
+
+
+@pytest.fixture(scope="session", params=[_embedded, _production], ids=["embedded", "production"])
+def profile(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    yield from request.param(tmp_path_factory.mktemp("var"))
+
+
+@pytest.fixture(scope="session")
+def tone_stack(
+    profile: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalStack]:
+    """Web and worker with the tone engine, on each profile."""
+    log = tmp_path_factory.mktemp("log") / "server.log"
+    with log.open("ab") as file:
+        environment = profile | {"VOICEREEL_ENGINE": "tone"}
+        with LocalStack(environment=environment, log=file) as stack:
+            yield stack
+
+
+@pytest.fixture(scope="session")
+def kokoro_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """Web and worker with the embedded engine."""
+    folder = tmp_path_factory.mktemp("kokoro")
+    with (folder / "server.log").open("ab") as file:
+        environment = {"VOICEREEL_ENGINE": "kokoro", "VOICEREEL_VAR": str(folder)}
+        with LocalStack(environment=environment, log=file) as stack:
+            yield stack

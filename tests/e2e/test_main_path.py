@@ -1,0 +1,107 @@
+"""Register, synthesize, listen, delete: on both profiles, with real processes."""
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import soundfile
+import voicereel
+
+from tests.e2e.human_speech import two_cities
+from voicereel_site.local_stack import LocalStack, kill_group
+
+
+@pytest.fixture(scope="module")
+def client(tone_stack: LocalStack) -> voicereel.Client:
+    return voicereel.Client(tone_stack.manage("create_tenant", "Alder"), tone_stack.url)
+
+
+@pytest.fixture(scope="module")
+def speaker(client: voicereel.Client) -> voicereel.Speaker:
+    made = client.register_speaker("지민", two_cities(), language="ko", consent=True)
+    return client.wait_for_speaker(made.id, timeout_s=60)
+
+
+def test_a_script_becomes_one_audio_file_with_captions(
+    client: voicereel.Client, speaker: voicereel.Speaker, tmp_path: Path
+) -> None:
+    job = client.synthesize(
+        [{"speaker_id": speaker.id, "text": f"대사 {number}번입니다."} for number in range(5)],
+        title="밤 기차",
+        output={"format": "wav", "sample_rate": 48_000},
+        metadata={"project": "night-train"},
+    )
+    job = client.wait_for_job(job.id, timeout_s=60)
+    audio = client.download_audio(job, tmp_path / "a.wav")
+    info = soundfile.info(audio)
+    assert info.samplerate == 48_000
+    assert job.audio is not None
+    assert round(info.frames / 48) == job.audio.duration_ms
+    assert hashlib.sha256(audio.read_bytes()).hexdigest() == job.audio.sha256
+    captions = json.loads(client.download_captions(job, "json", tmp_path / "a.json").read_text())
+    assert [cue["line_id"] for cue in captions["cues"]] == ["1", "2", "3", "4", "5"]
+    assert captions["cues"][-1]["end_sample"] <= info.frames
+    srt = client.download_captions(job, "srt", tmp_path / "a.srt", bom=True).read_bytes()
+    assert srt.startswith(b"\xef\xbb\xbf1\n")
+    client.delete_job(job.id)
+    assert httpx.get(job.audio.url).status_code == 404
+
+
+def test_a_deleted_jobs_files_are_gone(
+    client: voicereel.Client,
+    speaker: voicereel.Speaker,
+    tone_stack: LocalStack,
+    profile: dict[str, str],
+) -> None:
+    job = client.synthesize([{"speaker_id": speaker.id, "text": "Hello."}])
+    client.wait_for_job(job.id, timeout_s=60)
+    folder = Path(profile["VOICEREEL_VAR"]) / "audio"
+    assert any(job.id in path for path, _, _ in os.walk(folder))
+    client.delete_job(job.id)
+    assert not [name for path, _, files in os.walk(folder) if job.id in path for name in files]
+
+
+@pytest.mark.services
+def test_a_job_outlives_a_worker_killed_in_the_middle(
+    client: voicereel.Client, speaker: voicereel.Speaker, tone_stack: LocalStack, tmp_path: Path
+) -> None:
+    script: list[dict[str, Any]] = [
+        {"speaker_id": speaker.id, "text": f"Line {number} of a long script. " * 8}
+        for number in range(400)
+    ]
+    job = client.synthesize(script, output={"format": "flac"})
+    while client.get_job(job.id).progress.lines_done < 20:
+        assert tone_stack.ended() is None
+        time.sleep(0.05)
+    assert tone_stack.worker is not None
+    kill_group(tone_stack.worker)
+    done_by_the_first = client.get_job(job.id).progress.lines_done
+    assert done_by_the_first < 400
+    tone_stack.start_worker()
+    job = client.wait_for_job(job.id, timeout_s=120)
+    assert job.progress.lines_done == 400
+    audio = client.download_audio(job, tmp_path / "a.flac")
+    assert job.audio is not None
+    assert soundfile.info(audio).frames * 1000 // 44_100 in range(
+        job.audio.duration_ms - 1, job.audio.duration_ms + 1
+    )
+
+
+def test_logs_hold_neither_keys_nor_links_nor_text(
+    client: voicereel.Client, speaker: voicereel.Speaker, tone_stack: LocalStack
+) -> None:
+    job = client.synthesize([{"speaker_id": speaker.id, "text": "Xylophone quartz."}])
+    job = client.wait_for_job(job.id, timeout_s=60)
+    assert job.audio is not None
+    httpx.get(job.audio.url)
+    log = Path(tone_stack.log_name).read_text()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert any(line.get("job_id") == job.id for line in lines)
+    assert "vr_live_" not in log
+    assert "Xylophone" not in log
+    assert job.audio.url.split("/")[-2] not in log
