@@ -1,5 +1,6 @@
 """Identifiers: a short prefix and a random part that sorts by time of making."""
 
+import re
 import secrets
 import time
 
@@ -12,6 +13,14 @@ def new_id(prefix: str) -> str:
     number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
     digits = [_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5)]
     return f"{prefix}_{''.join(digits)}"
+
+
+_ID = re.compile(rf"[a-z]{{3}}_[{_ALPHABET}]{{26}}")
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of our identifiers."""
+    return _ID.fullmatch(text) is not None
 
 
 def tenant_id() -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from accounts.identifiers import is_id
 from accounts.models import Tenant
 from speakers.models import Speaker
 from voicereel_site.errors import not_found
@@ -9,13 +10,15 @@ from voicereel_site.errors import not_found
 
 def speakers_by_id(tenant: Tenant, ids: Iterable[str]) -> dict[str, Speaker]:
     """This tenant's speakers among ``ids``; unknown, deleted and foreign ones are left out."""
-    wanted = set(ids)
+    wanted = set(filter(is_id, ids))
     return {s.pk: s for s in Speaker.objects.for_tenant(tenant).present().filter(pk__in=wanted)}
 
 
 def get_speaker(tenant: Tenant, speaker_id: str) -> Speaker:
     """This tenant's speaker. Raises not_found."""
-    speaker = Speaker.objects.for_tenant(tenant).present().filter(pk=speaker_id).first()
+    speaker = None
+    if is_id(speaker_id):  # PostgreSQL refuses to look for some other texts, such as NUL
+        speaker = Speaker.objects.for_tenant(tenant).present().filter(pk=speaker_id).first()
     if speaker is None:
         raise not_found("speaker")
     return speaker

@@ -8,7 +8,6 @@ from typing import Any, BinaryIO
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.http import HttpResponseRedirect as Redirect
-from django.views.decorators.http import require_safe
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,7 +19,7 @@ from synthesis import storage
 from synthesis.models import Job
 from synthesis.serializers import JobPage, JobQuery, JobResponse, SynthesizeRequest
 from synthesis.submission import cancel_job, delete_job, get_job, retry_job, submit_job
-from voicereel_site.errors import CONTENT_TYPE, problem
+from voicereel_site.errors import method_not_allowed, problem_response
 from voicereel_site.pagination import page
 
 _CHUNK_BYTES = 256 * 1024
@@ -130,17 +129,18 @@ class RetryJobView(APIView):
         )
 
 
-@require_safe
 def download_file(request: HttpRequest, token: str, filename: str) -> HttpResponseBase:
     """The file behind a link. The link itself is the permission; it needs no key."""
+    if request.method not in ("GET", "HEAD"):
+        return method_not_allowed(request, ["GET", "HEAD"])
     link = storage.open_link(token, filename)
     if link is None:
         detail = "This link is not whole or has expired. GET the job again for a fresh one."
-        return _problem(403, "invalid_signature", detail)
+        return problem_response(403, "invalid_signature", detail)
     job = Job.objects.filter(pk=link.job_id).first()
     key = job and storage.storage_key(job, link.kind)
     if job is None or key is None:
-        return _problem(404, "not_found", "The job behind this link was deleted.")
+        return problem_response(404, "not_found", "The job behind this link was deleted.")
     content_type = storage.media_type(job, link.kind)
     mark = codecs.BOM_UTF8 if link.kind == "srt" and request.GET.get("bom") == "1" else b""
     if not mark and (url := storage.presigned_url(key, link, filename, content_type)):
@@ -148,19 +148,15 @@ def download_file(request: HttpRequest, token: str, filename: str) -> HttpRespon
     try:
         size = storage.file_size(key) + len(mark)
     except FileNotFoundError:
-        return _problem(404, "not_found", "The file behind this link was deleted.")
+        return problem_response(404, "not_found", "The file behind this link was deleted.")
     response = _ranged(request, key, mark, size)
+    if response.status_code == 416:
+        return response
     response["Content-Type"] = content_type
     response["Content-Disposition"] = storage.content_disposition(filename)
     response["Cache-Control"] = "private, no-store"
     response["X-Content-Type-Options"] = "nosniff"
     return response
-
-
-def _problem(status: int, code: str, detail: str) -> HttpResponse:
-    from django.http import JsonResponse
-
-    return JsonResponse(problem(status, code, detail), status=status, content_type=CONTENT_TYPE)
 
 
 def _ranged(request: HttpRequest, key: str, mark: bytes, size: int) -> HttpResponseBase:
@@ -171,10 +167,11 @@ def _ranged(request: HttpRequest, key: str, mark: bytes, size: int) -> HttpRespo
     # Keys carry job and attempt and are never written twice, so the key names the content.
     etag = f'"{hashlib.sha256(mark + key.encode()).hexdigest()[:32]}"'
     start, end, status = 0, size - 1, 200
-    if request.headers.get("If-Range", etag) == etag and (
-        match := _RANGE.fullmatch(request.headers.get("Range", "").strip())
-    ):
-        first, last = match.groups()
+    # Ranges are defined for GET alone.
+    asked = request.headers.get("Range", "") if request.method == "GET" else ""
+    if request.headers.get("If-Range", etag) == etag and (match := _RANGE.fullmatch(asked.strip())):
+        # Numbers of more digits than any size lie behind the end all the same.
+        first, last = (digits[:18] for digits in match.groups())
         if first:
             start, end = int(first), min(int(last or size), size - 1)
         elif last:
@@ -182,7 +179,8 @@ def _ranged(request: HttpRequest, key: str, mark: bytes, size: int) -> HttpRespo
         if (first or last) and start <= end:
             status = 206
         elif first or last:
-            response = HttpResponse(status=416)
+            detail = f"The file has {size} bytes; ask for a range within them."
+            response = problem_response(416, "validation_error", detail)
             response["Content-Range"] = f"bytes */{size}"
             return response
     if request.method == "HEAD":

@@ -58,9 +58,12 @@ def claim_job(job_id: str) -> Job | None:
     """Take a job for one lease, or None if it is done, gone or in other hands."""
     now = timezone.now()
     with transaction.atomic():
+        before = Job.objects.claimable(now).select_related("tenant").filter(pk=job_id).first()
+        if before is None:
+            return None
         claimed = (
             Job.objects.claimable(now)
-            .filter(pk=job_id)
+            .filter(pk=job_id, attempt=before.attempt)
             .update(
                 status=Job.Status.PROCESSING,
                 attempt=F("attempt") + 1,
@@ -70,8 +73,9 @@ def claim_job(job_id: str) -> Job | None:
         if not claimed:
             return None
         job: Job = Job.objects.select_related("tenant").get(pk=job_id)
-        fruitful = job.attempt == 1 or job.lines_done > job.lines_done_at_claim
-        job.fruitless_attempts = 0 if fruitful else job.fruitless_attempts + 1
+        abandoned = before.status == Job.Status.PROCESSING
+        fruitless = abandoned and job.lines_done == job.lines_done_at_claim
+        job.fruitless_attempts = job.fruitless_attempts + 1 if fruitless else 0
         job.lines_done_at_claim = job.lines_done
         job.started_at = job.started_at or now
         job.save(update_fields=["fruitless_attempts", "lines_done_at_claim", "started_at"])
@@ -136,10 +140,14 @@ def render(job: Job) -> None:
                 _speak_missing_lines(job, lease)
                 _mix(job)
         except JobLost:
-            log.info("job.lost")
-            _erase_if_deleted(job)
+            _step_back(job)
         except _Failure as failure:
             fail_job(job, failure.code, failure.detail, failure.line_id)
+        except Exception:
+            # The rows and files of a job that was deleted vanish under the work.
+            if _ours(job).exists():
+                raise
+            _step_back(job)
 
 
 def _speak_missing_lines(job: Job, lease: Lease) -> None:
@@ -328,7 +336,8 @@ def fail_jobs_of_speaker(speaker: Speaker) -> None:
             fail_job(job, failure.code, failure.detail, failure.line_id)
 
 
-def _erase_if_deleted(job: Job) -> None:
-    """Erase what this worker wrote after the job's own files were erased."""
+def _step_back(job: Job) -> None:
+    """Leave a job that is not ours any more; if it was deleted, erase what we wrote since."""
+    log.info("job.lost")
     if not Job.objects.filter(pk=job.pk).exists():
         ask_to_delete_files(job.folder)

@@ -3,12 +3,15 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.identifiers import is_id
 from accounts.models import ApiKey, Tenant
 from accounts.outbox import ask_for_task, ask_to_delete_files
 from speakers.lookup import speakers_by_id
@@ -191,7 +194,9 @@ def _store(
 
 def get_job(tenant: Tenant, job_id: str) -> Job:
     """This tenant's job. Raises not_found."""
-    job: Job | None = Job.objects.for_tenant(tenant).filter(pk=job_id).first()
+    job: Job | None = None
+    if is_id(job_id):  # PostgreSQL refuses to look for some other texts, such as NUL
+        job = Job.objects.for_tenant(tenant).filter(pk=job_id).first()
     if job is None:
         raise not_found("job")
     return job
@@ -201,7 +206,10 @@ def cancel_job(job: Job) -> Job:
     """Stop a job that has not finished. Lines that are spoken are kept for a retry."""
     active = [Job.Status.QUEUED, Job.Status.PROCESSING]
     canceled = Job.objects.filter(pk=job.pk, status__in=active).update(
-        status=Job.Status.CANCELED, finished_at=timezone.now(), lease_expires_at=None
+        status=Job.Status.CANCELED,
+        finished_at=timezone.now(),
+        expires_at=timezone.now() + timedelta(hours=settings.RETENTION_HOURS),
+        lease_expires_at=None,
     )
     job.refresh_from_db()
     if not canceled and job.status != Job.Status.CANCELED:

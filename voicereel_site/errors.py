@@ -173,17 +173,30 @@ def _plain(body: dict[str, Any]) -> JsonResponse:
     return JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE)
 
 
+def problem_response(status: int, code: str, detail: str) -> JsonResponse:
+    """A problem as the answer of a view that is not one of DRF's."""
+    return _plain(problem(status, code, detail))
+
+
+def method_not_allowed(request: HttpRequest, allowed: Sequence[str]) -> JsonResponse:
+    """The 405 of a view that is not one of DRF's."""
+    detail = f"Method {request.method} is not allowed here; use {' or '.join(allowed)}."
+    response = problem_response(405, "method_not_allowed", detail)
+    response["Allow"] = ", ".join(allowed)
+    return response
+
+
 def handler400(request: HttpRequest, exception: Exception) -> JsonResponse:
-    return _plain(problem(400, "validation_error", "The request could not be read."))
+    return problem_response(400, "validation_error", "The request could not be read.")
 
 
 def handler403(request: HttpRequest, exception: Exception) -> JsonResponse:
-    return _plain(problem(403, "insufficient_scope", "This is not allowed."))
+    return problem_response(403, "insufficient_scope", "This is not allowed.")
 
 
 def handler404(request: HttpRequest, exception: Exception) -> JsonResponse:
     detail = "There is nothing at this address. The API begins at /v1/."
-    return _plain(problem(404, "not_found", detail))
+    return problem_response(404, "not_found", detail)
 
 
 def handler500(request: HttpRequest) -> JsonResponse:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from django.db.models import Model, QuerySet
 from rest_framework import serializers
 
+from accounts.identifiers import is_id
 from voicereel_site.errors import FieldError, Refusal
 from voicereel_site.shapes import StrictSerializer
 
@@ -28,10 +29,13 @@ def _encode(last_id: str) -> str:
 def _decode(cursor: str) -> str:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        return base64.urlsafe_b64decode(padded).decode("ascii")
-    except (binascii.Error, ValueError) as exc:
+        last_id = base64.urlsafe_b64decode(padded).decode("ascii")
+    except (binascii.Error, ValueError):
+        last_id = ""
+    if not is_id(last_id):
         detail = "This cursor is not one of ours. Start again without a cursor."
-        raise Refusal("validation_error", detail, errors=[FieldError("/cursor", detail)]) from exc
+        raise Refusal("validation_error", detail, errors=[FieldError("/cursor", detail)])
+    return last_id
 
 
 def page(

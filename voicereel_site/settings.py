@@ -175,7 +175,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.HasApiKey"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["voicereel_site.shapes.ShallowJsonParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "voicereel_site.errors.AlwaysJson",
     "DEFAULT_SCHEMA_CLASS": "voicereel_site.openapi.ProblemAwareSchema",
     "EXCEPTION_HANDLER": "voicereel_site.errors.problem_from_exception",

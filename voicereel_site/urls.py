@@ -8,6 +8,8 @@ from voicereel_site import errors
 
 def healthz(request: HttpRequest) -> JsonResponse:
     """Answers as long as the process does; it asks nothing of the database or the broker."""
+    if request.method not in ("GET", "HEAD"):
+        return errors.method_not_allowed(request, ["GET", "HEAD"])
     return JsonResponse({"status": "ok"})
 
 

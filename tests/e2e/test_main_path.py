@@ -27,6 +27,12 @@ def speaker(client: voicereel.Client) -> voicereel.Speaker:
     return client.wait_for_speaker(made.id, timeout_s=60)
 
 
+def lines_done(client: voicereel.Client, job: voicereel.Job) -> int:
+    progress = client.get_job(job.id).progress
+    assert progress is not None
+    return progress.lines_done
+
+
 def test_a_script_becomes_one_audio_file_with_captions(
     client: voicereel.Client, speaker: voicereel.Speaker, tmp_path: Path
 ) -> None:
@@ -75,16 +81,16 @@ def test_a_job_outlives_a_worker_killed_in_the_middle(
         for number in range(400)
     ]
     job = client.synthesize(script, output={"format": "flac"})
-    while client.get_job(job.id).progress.lines_done < 20:
+    while lines_done(client, job) < 20:
         assert tone_stack.ended() is None
         time.sleep(0.05)
     assert tone_stack.worker is not None
     kill_group(tone_stack.worker)
-    done_by_the_first = client.get_job(job.id).progress.lines_done
+    done_by_the_first = lines_done(client, job)
     assert done_by_the_first < 400
     tone_stack.start_worker()
     job = client.wait_for_job(job.id, timeout_s=120)
-    assert job.progress.lines_done == 400
+    assert lines_done(client, job) == 400
     audio = client.download_audio(job, tmp_path / "a.flac")
     assert job.audio is not None
     assert soundfile.info(audio).frames * 1000 // 44_100 in range(
