@@ -69,22 +69,16 @@ def inside_and_outside_the_engine(folder: Path) -> tuple[float, float]:
 
     key = ApiKey.objects.select_related("tenant").get()
     speakers = [speaker.pk for speaker in Speaker.objects.for_tenant(key.tenant)]
-    waited = 0.0
+    engine_s = 0.0
     engine = get_engine()
     speak = engine.speak
 
     def timed(lines):  # type: ignore[no-untyped-def]
-        """The engine works while its iterator is waited for."""
-        nonlocal waited
-        results = speak(lines)
-        while True:
-            started = time.perf_counter()
-            try:
-                result = next(results)
-            except StopIteration:
-                return
-            finally:
-                waited += time.perf_counter() - started
+        """The engine works from the call until its last line; keeping the others overlaps."""
+        nonlocal engine_s
+        started = time.perf_counter()
+        for result in speak(lines):
+            engine_s = time.perf_counter() - started
             yield result
 
     script = [
@@ -92,13 +86,12 @@ def inside_and_outside_the_engine(folder: Path) -> tuple[float, float]:
     ]
     with patch.object(engine, "speak", timed), patch("accounts.outbox._publish"):
         for _ in range(2):  # the first loads the model
-            waited = 0.0
             started = time.perf_counter()
             job = rendering.claim_job(submit_job(key, {"script": script}).pk)
             assert job is not None
             rendering.render(job)
             elapsed = time.perf_counter() - started
-    return waited, elapsed
+    return engine_s, elapsed
 
 
 def main() -> None:
