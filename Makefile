@@ -7,7 +7,7 @@ ENVIRONMENT := $(BIN)/.installed
 DEV := $(BIN)/.installed-dev
 
 .PHONY: run demo test test-services check format bench-render openapi requirements voices \
-        speaker-encoder debian-packages clean
+        speaker-encoder clean
 
 run: $(ENVIRONMENT)  ## web and worker on 127.0.0.1:PORT until Ctrl-C
 	@exec $(BIN)/python -m voicereel_site.local_stack --port $(PORT)
@@ -18,7 +18,7 @@ demo: $(ENVIRONMENT)  ## hear a two-speaker conversation
 test: $(DEV)  ## needs nothing but Python and PyPI; uses PostgreSQL and Redis where they answer
 	$(BIN)/python -m pytest
 
-test-services: $(DEV) debian-packages  ## what needs Debian packages or is slow
+test-services: $(DEV)  ## what is slow: an hour of audio, killed workers
 	$(BIN)/python -m pytest -m services
 
 check: $(DEV)
@@ -58,13 +58,6 @@ speaker-encoder:  ## the speaker encoder again, from its package (installs torch
 	.cache/encoder/bin/pip --quiet install torch==2.13.0 librosa==0.11.0 onnx==1.23.2
 	.cache/encoder/bin/pip --quiet install --no-deps Resemblyzer==0.1.4
 	.cache/encoder/bin/python synthesis/engines/export_speaker_encoder.py synthesis/engines/speaker_encoder.onnx
-
-debian-packages:  ## what test-services needs beyond PyPI
-	@missing=$$(for p in $$(cat debian-packages.txt); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
-	if [ -n "$$missing" ]; then \
-	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends $$missing; \
-	fi
 
 clean:
 	rm -rf .venv .cache var

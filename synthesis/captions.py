@@ -94,14 +94,19 @@ def make_cues(timeline: Timeline) -> list[Cue]:
 def _cues_of_line(line: PlacedLine, sample_rate: int) -> list[Cue]:
     """The best cut of a line into cues, by dynamic programming over the places between words."""
     words = [piece for word in line.words for piece in _pieces(word, line.language)]
-    layout = _Layout(line.language, line.speaker_name)
+    layout = _Layout(words, line.language, line.speaker_name)
     best: list[tuple[float, int]] = [(0.0, 0)]  # cost of the first n words, start of their last cue
     for end in range(1, len(words) + 1):
         options = []
         for start in range(end - 1, -1, -1):
-            if start < end - 1 and not layout.fits(words[start:end]):
-                break
-            cost = best[start][0] + _cost(words, start, end, sample_rate)
+            if start < end - 1 and not layout.fits(start, end):
+                # More words before it may still break better, until they fill both rows.
+                if layout.width(start, end) > _ROWS * layout.row_width:
+                    break
+                continue
+            cost = best[start][0] + _cost(
+                words, layout.characters(start, end), start, end, sample_rate
+            )
             options.append((cost, start))
         best.append(min(options))
     cuts = []
@@ -110,18 +115,17 @@ def _cues_of_line(line: PlacedLine, sample_rate: int) -> list[Cue]:
         start = best[end][1]
         cuts.append((start, end))
         end = start
-    return [
-        Cue(line, words[start:end], layout.rows(words[start:end])) for start, end in reversed(cuts)
-    ]
+    return [Cue(line, words[start:end], layout.rows(start, end)) for start, end in reversed(cuts)]
 
 
-def _cost(words: Sequence[PlacedWord], start: int, end: int, sample_rate: int) -> float:
+def _cost(
+    words: Sequence[PlacedWord], characters: int, start: int, end: int, sample_rate: int
+) -> float:
     """How bad one cue of words[start:end] is. The weights are judgement, tuned by eye on prose."""
     # Until the next cue begins this one may stay on screen.
     until = words[end].start_sample if end < len(words) else words[end - 1].end_sample
     shown_s = (until - words[start].start_sample) / sample_rate
     spoken_s = (words[end - 1].end_sample - words[start].start_sample) / sample_rate
-    characters = len(_text(words[start:end]))
     cost = 1.0  # fewer cues are calmer
     if end < len(words):
         last = words[end - 1].text
@@ -131,7 +135,8 @@ def _cost(words: Sequence[PlacedWord], start: int, end: int, sample_rate: int) -
             cost += 0.8
         else:
             cost += 3.0
-    cost += 40.0 * max(0.0, spoken_s - _LONGEST_S)
+    if end - start > 1 and spoken_s > _LONGEST_S:
+        cost += 100.0 + 40.0 * (spoken_s - _LONGEST_S)
     cost += 6.0 * max(0.0, _SHORTEST_S - shown_s)
     cost += 0.3 * max(0.0, characters / max(shown_s, 1e-3) - _CHARACTERS_PER_S)
     return cost
@@ -139,7 +144,7 @@ def _cost(words: Sequence[PlacedWord], start: int, end: int, sample_rate: int) -
 
 def _pieces(word: PlacedWord, language: str) -> list[PlacedWord]:
     """A word that is longer than a row, cut between characters; any other word as it is."""
-    room = row_width(language) * (1 - _NAME_SHARE)
+    room = row_width(language)
     if width(word.text, language) <= room:
         return [word]
     parts: list[str] = []
@@ -161,41 +166,62 @@ def _pieces(word: PlacedWord, language: str) -> list[PlacedWord]:
 
 
 class _Layout:
-    """Puts words into at most two rows; the first leaves room for the speaker's name in SRT."""
+    """Puts words of a line into at most two rows; the first leaves room for the speaker's name in
+    SRT. Ranges are [start, end) of the line's words; widths are sums made once.
+    """
 
-    def __init__(self, language: str, speaker_name: str) -> None:
-        self._language = language
-        self._width = row_width(language)
+    def __init__(self, words: Sequence[PlacedWord], language: str, speaker_name: str) -> None:
+        self._words = words
+        self.row_width = row_width(language)
         self._prefix = width(shown_name(speaker_name, language), language)
+        space = width(" ", language)
+        self._space = [space if word.space_before else 0.0 for word in words]
+        self._until = [0.0]  # the width of the first n words, spaces before them included
+        self._characters = [0]
+        for word, gap in zip(words, self._space, strict=True):
+            self._until.append(self._until[-1] + gap + width(word.text, language))
+            self._characters.append(self._characters[-1] + len(word.text) + bool(gap))
 
-    def fits(self, words: Sequence[PlacedWord]) -> bool:
-        return self._break(words) is not None
+    def width(self, start: int, end: int) -> float:
+        """The room that words take in one row."""
+        return self._until[end] - self._until[start] - self._space[start]
 
-    def rows(self, words: Sequence[PlacedWord]) -> list[Sequence[PlacedWord]]:
-        at = self._break(words) or 0
-        return [row for row in (words[:at], words[at:]) if row]
+    def characters(self, start: int, end: int) -> int:
+        """The length of the words' text."""
+        return self._characters[end] - self._characters[start] - bool(self._space[start])
 
-    def _break(self, words: Sequence[PlacedWord]) -> int | None:
-        """How many words the first row takes (0: all in one row), or None if they do not fit."""
-        whole = width(_text(words), self._language)
-        if whole + self._prefix <= self._width:
-            return 0
-        if whole > _ROWS * self._width:
+    def fits(self, start: int, end: int) -> bool:
+        return self._break(start, end) is not None
+
+    def rows(self, start: int, end: int) -> list[Sequence[PlacedWord]]:
+        at = self._break(start, end) or start
+        return [row for row in (self._words[start:at], self._words[at:end]) if row]
+
+    def _break(self, start: int, end: int) -> int | None:
+        """Where the second row begins (``start``: all in one row), or None if they do not fit."""
+        whole = self.width(start, end)
+        if whole + self._prefix <= self.row_width or end - start == 1:
+            return start
+        if whole > _ROWS * self.row_width:
             return None
         best: tuple[float, int] | None = None
-        for at in range(1, len(words)):
-            upper = width(_text(words[:at]), self._language) + self._prefix
-            lower = width(_text(words[at:]), self._language)
-            if upper > self._width or lower > self._width:
+        for at in range(start + 1, end):
+            upper = self.width(start, at) + self._prefix
+            lower = self.width(at, end)
+            if upper > self.row_width:
+                break
+            if lower > self.row_width:
                 continue
-            cost = abs(upper - lower) / self._width
-            if not _PHRASE_END.search(words[at - 1].text):
-                cost += 0.0 if _SENTENCE_END.search(words[at - 1].text) else 0.4
+            cost = abs(upper - lower) / self.row_width
+            last = self._words[at - 1].text
+            if not (_SENTENCE_END.search(last) or _PHRASE_END.search(last)):
+                cost += 0.4
             if best is None or cost < best[0]:
                 best = (cost, at)
-        if best is None:
-            return 0 if len(words) == 1 else None
-        return best[1]
+        if best is not None:
+            return best[1]
+        # One full row: SRT gives the name a row of its own.
+        return start if whole <= self.row_width else None
 
 
 def captions_json(timeline: Timeline, cues: Sequence[Cue]) -> bytes:
@@ -265,6 +291,8 @@ def captions_srt(timeline: Timeline, cues: Sequence[Cue]) -> bytes:
         start, end = timeline.ms(cue.start_sample), _shown_until(cues, index, timeline)
         name = shown_name(cue.line.speaker_name, cue.line.language)
         rows = "\n".join(_text(row) for row in cue.rows)
+        if width(name + _text(cue.rows[0]), cue.line.language) > row_width(cue.line.language):
+            name = f"{name.rstrip()}\n"
         blocks.append(f"{index + 1}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{name}{rows}\n")
     return "\n".join(blocks).encode()
 
