@@ -63,7 +63,7 @@ def write(folder: Path, clips: list[SpokenClip], output: OutputChoice) -> tuple[
     timeline = place_lines(clips, output.sample_rate)
     path = folder / f"audio.{output.format}"
 
-    def read_line(index: int) -> tuple[np.ndarray, int]:  # type: ignore[type-arg]
+    def read_line(index: int) -> tuple[np.ndarray, int]:
         return soundfile.read(folder / f"{index}.flac", dtype="float32")
 
     write_audio(path, timeline, read_line, output)
