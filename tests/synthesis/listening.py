@@ -46,7 +46,8 @@ def burst_onset_s(sound: Sound, sample_rate: int, near_s: float, *, within_s: fl
     shift = 0.0
     if 0 < best < len(score) - 1:
         before, at, after = score[best - 1 : best + 2]
-        shift = 0.5 * (before - after) / (before - 2 * at + after)
+        # In double precision: an hour has more samples than float32 can count.
+        shift = float(0.5 * (before - after) / (before - 2 * at + after))
     return float(low + best + shift) / sample_rate
 
 
