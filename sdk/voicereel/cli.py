@@ -147,6 +147,16 @@ def _pairs(
     return pairs
 
 
+def _hours(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> int | str | None:
+    if value is None or value == "forever":
+        return value
+    if not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f'"{value}" is neither a number of hours nor forever')
+    return int(value)
+
+
 captions_option = click.option(
     "--captions",
     metavar="KINDS",
@@ -305,6 +315,12 @@ def delete_speaker(session: Session, speaker_id: str, yes: bool) -> None:
 @click.option("--bit-depth", type=int, help="In bits per sample.")
 @click.option("--seed", type=int, help="Makes the same request sound the same again.")
 @click.option(
+    "--retention-hours",
+    metavar="HOURS",
+    callback=_hours,
+    help="How long the job is kept, or forever; else as the account is set.",
+)
+@click.option(
     "--speaker",
     "given_speakers",
     metavar="NAME=ID",
@@ -328,6 +344,7 @@ def synthesize(
     bitrate_kbps: int | None,
     bit_depth: int | None,
     seed: int | None,
+    retention_hours: Any,
     given_speakers: dict[str, str],
     no_wait: bool,
     timeout_s: float,
@@ -354,7 +371,13 @@ def synthesize(
         "bit_depth": bit_depth,
     }
     wanted = {**(request.keys.get("output") or {}), **_chosen(options)}
-    keys = {**request.keys, **_chosen({"title": title, "captions": captions, "seed": seed})}
+    chosen = {
+        "title": title,
+        "captions": captions,
+        "seed": seed,
+        "retention_hours": retention_hours,
+    }
+    keys = {**request.keys, **_chosen(chosen)}
     keys["output"] = wanted or None
     with session.client() as client:
         keys["script"] = request.script(SpeakerNames(given_speakers, client.iter_speakers))
@@ -406,6 +429,8 @@ def show_job(session: Session, job_id: str) -> None:
     if job.error:
         line = f" (line {job.error.line_id})" if job.error.line_id else ""
         lines.append(f"  reason{line}: {one_line(job.error.detail)}")
+    if job.expires_at:
+        lines.append(f"  erased at: {job.expires_at:%Y-%m-%d %H:%M} UTC")
     if job.audio:
         length, size_mb = duration(job.audio.duration_ms), job.audio.size_bytes / 1e6
         lines.append(f"  audio: {job.audio.format}, {length}, {size_mb:.1f} MB")

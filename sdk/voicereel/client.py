@@ -209,10 +209,15 @@ class Client:
         output: Output | Mapping[str, Any] | None = None,
         captions: Sequence[CaptionKind] | None = None,
         seed: int | None = None,
+        retention_hours: int | Literal["forever"] | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
-        """Start a job that speaks `script`; `wait_for_job` then tells when it is done."""
+        """Start a job that speaks `script`; `wait_for_job` then tells when it is done.
+
+        `retention_hours` says how long the job and its files are kept after its end; None
+        leaves that to the account's setting.
+        """
         body = _given(
             title=title,
             script=[line.to_json() if isinstance(line, Line) else dict(line) for line in script],
@@ -221,6 +226,8 @@ class Client:
             seed=seed,
             metadata=metadata,
         )
+        if retention_hours is not None:
+            body["retention_hours"] = None if retention_hours == "forever" else retention_hours
         return self._post("/v1/synthesize", Job.from_json, body, idempotency_key)
 
     def list_jobs(
@@ -321,7 +328,8 @@ class Client:
         url = httpx.URL(current.captions[kind])
         if bom:
             url = url.copy_add_param("bom", "1")
-        response = self._send(lambda: self._http.build_request("GET", url))
+        # The request carries no key, and the files may lie in an object store.
+        response = self._send(lambda: self._http.build_request("GET", url), follow_redirects=True)
         target = Path(path)
         part = target.with_name(target.name + ".part")
         part.write_bytes(response.content)
@@ -386,7 +394,9 @@ class Client:
             lambda: self._http.build_request("DELETE", self.base_url + path, headers=headers)
         )
 
-    def _send(self, build: Callable[[], httpx.Request]) -> httpx.Response:
+    def _send(
+        self, build: Callable[[], httpx.Request], follow_redirects: bool = False
+    ) -> httpx.Response:
         """Send what `build` makes anew for each attempt, until a 2xx answer or the limit."""
         failures = 0
         may_be_done = False
@@ -395,7 +405,7 @@ class Client:
             server_asks_s = None
             request = build()
             try:
-                response = self._http.send(request)
+                response = self._http.send(request, follow_redirects=follow_redirects)
             except httpx.RequestError as exc:
                 reason = str(exc) or type(exc).__name__
                 failure = ConnectionFailed(f"no answer from {self.base_url}: {reason}")

@@ -155,6 +155,8 @@ class Job:
     created_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    retention_hours: int | None
+    """After the end; None means that it is kept until it is deleted."""
     expires_at: datetime | None
     error: JobError | None
     audio: AudioFile | None
@@ -176,6 +178,7 @@ class Job:
             created_at=_moment(data.get("created_at")),
             started_at=_moment(data.get("started_at")),
             finished_at=_moment(data.get("finished_at")),
+            retention_hours=data.get("retention_hours"),
             expires_at=_moment(data.get("expires_at")),
             error=error and JobError(error["code"], error["detail"], error.get("line_id")),
             audio=audio and AudioFile.from_json(audio),

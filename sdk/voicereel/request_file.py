@@ -11,7 +11,15 @@ from typing import Any
 from .errors import ScriptError
 from .script_text import SpeakerNames, parse_script
 
-_REQUEST_KEYS = {"title", "script", "output", "captions", "seed", "metadata"}
+_REQUEST_KEYS = {
+    "title",
+    "script",
+    "output",
+    "captions",
+    "seed",
+    "retention_hours",
+    "metadata",
+}
 
 
 @dataclass(frozen=True)
@@ -83,4 +91,6 @@ def _from_json(text: str, source: str) -> RequestFile:
         if not isinstance(line.get("speaker", ""), str):
             raise ScriptError(f'{where}: "speaker" must be a name')
         rows.append(where)
+    if "retention_hours" in keys and keys["retention_hours"] is None:
+        keys["retention_hours"] = "forever"  # as the client calls what JSON calls null
     return RequestFile(keys, tuple(rows))

@@ -215,6 +215,19 @@ def test_a_redirect_is_not_followed_with_the_key(client: Any, server: Any) -> No
         client.get_job("job_1")
 
 
+def test_captions_in_an_object_store_are_fetched_from_there_without_the_key(
+    client: Any, server: Any, tmp_path: Any
+) -> None:
+    captions = {"srt": f"{server.url}/v1/files/token/a.srt"}
+    elsewhere = {"Location": f"{server.url}/bucket/a.srt?X-Amz-Signature=1"}
+    server.script("GET", "/v1/jobs/job_1", document(job(status="succeeded", captions=captions)))
+    server.script("GET", "/v1/files/token/a.srt", Reply(302, b"", elsewhere))
+    server.script("GET", "/bucket/a.srt", Reply(200, b"1\n", {}))
+    path = client.download_captions("job_1", "srt", tmp_path / "a.srt")
+    assert path.read_bytes() == b"1\n"
+    assert "Authorization" not in {name.title() for name in server.received[-1].headers}
+
+
 def test_a_gateway_page_is_reported_without_its_html(client: Any, server: Any) -> None:
     server.script("GET", "/v1/jobs/job_1", Reply(500, b"<html>", {"Content-Type": "text/html"}))
     with pytest.raises(ServerError, match="HTTP 500") as caught:
