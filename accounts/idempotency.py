@@ -43,7 +43,9 @@ def earlier_reply(request: Request, route: str, fingerprint: str) -> Response | 
             "This Idempotency-Key was used for a different request. Use a new key for new work.",
         )
     return Response(
-        row.body, status=row.status, headers=row.headers | {"Idempotent-Replayed": "true"}
+        json.loads(row.body),
+        status=row.status,
+        headers=row.headers | {"Idempotent-Replayed": "true"},
     )
 
 
@@ -67,7 +69,7 @@ def once(request: Request, route: str, fingerprint: str, work: Callable[[], Resp
                 tenant=tenant, key=key, route=route, fingerprint=fingerprint
             )
             response = work()
-            row.status, row.body = response.status_code, response.data
+            row.status, row.body = response.status_code, json.dumps(response.data)
             row.headers = {
                 name: value for name, value in response.headers.items() if name == "Location"
             }

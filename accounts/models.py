@@ -4,6 +4,8 @@ from django.db import models
 
 from accounts import identifiers
 
+LONGEST_RETENTION_HOURS = 10 * 365 * 24  # but for ever, which is no number
+
 
 class Tenant(models.Model):
     """A customer organisation. Everything a customer makes belongs to exactly one."""
@@ -11,6 +13,8 @@ class Tenant(models.Model):
     id = models.CharField(primary_key=True, max_length=40, default=identifiers.tenant_id)
     name = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
+    # How long a finished job and its files are kept, unless the job says otherwise; None: for ever.
+    retention_hours = models.PositiveIntegerField(null=True, default=30 * 24)
 
     def __str__(self) -> str:
         return self.name
@@ -54,9 +58,9 @@ class IdempotentReply(TenantOwned):
     route = models.CharField(max_length=100)
     fingerprint = models.CharField(max_length=64)  # SHA-256 of the request
     status = models.PositiveSmallIntegerField(default=0)
-    body = models.JSONField(default=dict)
+    body = models.TextField(default="{}")  # JSON as it was sent: PostgreSQL's own reorders it
     headers = models.JSONField(default=dict)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:
         constraints = [
@@ -65,16 +69,27 @@ class IdempotentReply(TenantOwned):
 
 
 class OutboxMessage(models.Model):
-    """Something that must leave the database, written in the transaction of its cause."""
+    """Something that must leave the database, written in the transaction of its cause.
+
+    Messages of one subject leave in the order they were written. One that nobody would take for a
+    day is given up: a dead letter, which stands in no other's way and waits for an operator.
+    """
 
     class Kind(models.TextChoices):
-        TASK = "task"  # subject: the task's name; payload: its arguments
-        DELETE_FILES = "delete_files"  # subject: the folder in the audio storage
+        TASK = "task"  # payload: {"task": its registered name}; its one argument is the subject
+        DELETE_FILES = "delete_files"  # subject: a path of the audio storage
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
-    subject = models.CharField(max_length=255)
-    payload = models.JSONField(default=list)
+    subject = models.CharField(max_length=255, db_index=True)
+    payload = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
-    due_at = models.DateTimeField(db_index=True)
+    due_at = models.DateTimeField()
     attempts = models.PositiveSmallIntegerField(default=0)
     last_error = models.CharField(max_length=500, blank=True)
+    given_up_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["given_up_at", "due_at"], name="outbox_by_due")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.payload.get('task', '')} {self.subject}"

@@ -1,85 +1,164 @@
-"""What must leave the database: written with its cause, published at least once by one relay.
+"""What must leave the database: written with its cause, published at least once, in order per
+subject, by one relay.
 
 Tasks may be published twice and files deleted twice; both do no harm, because tasks look at rows
 and a missing file is already deleted.
 """
 
-from datetime import timedelta
-from typing import Any
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 import structlog
 from celery import current_app
 from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from accounts.models import OutboxMessage
-from accounts.stored_files import delete_folder
+from accounts.stored_files import delete_below
 
 log = structlog.get_logger(__name__)
 
-_BATCH = 100  # messages taken in one round
+_BATCH = 200  # messages of a kind taken in one round
+# Whoever publishes a message holds it so long; should they die, it falls due again.
+_HOLD = timedelta(seconds=30)
+_FIRST_WAIT = timedelta(seconds=1)
 _LONGEST_WAIT = timedelta(minutes=10)
+_GIVE_UP_AFTER = timedelta(days=1)
 
 
-def ask_for_task(name: str, *arguments: Any) -> None:
-    """Have a Celery task run after this transaction commits. ``name``: the registered name."""
-    _add(OutboxMessage.Kind.TASK, name, list(arguments))
+def ask_for_task(name: str, row_id: str, *, after: timedelta = timedelta()) -> None:
+    """Have a Celery task look at a row once this transaction commits, and ``after`` has passed.
 
-
-def ask_to_delete_files(folder: str) -> None:
-    """Have every file below ``folder`` of the audio storage deleted after this commits."""
-    _add(OutboxMessage.Kind.DELETE_FILES, folder, [])
-
-
-def _add(kind: str, subject: str, payload: list[Any]) -> None:
+    name: as registered; row_id: its argument, and the subject whose messages keep their order.
+    """
     message = OutboxMessage.objects.create(
-        kind=kind, subject=subject, payload=payload, due_at=timezone.now()
+        kind=OutboxMessage.Kind.TASK,
+        subject=row_id,
+        payload={"task": name},
+        due_at=timezone.now() + after,
     )
-    # The fast path: publish as soon as the cause is committed. Should this process die in
-    # between, the relay's next round finds the row.
-    transaction.on_commit(lambda: _publish_one(message.pk), robust=True)
+    if not after:
+        # The fast path: publish as soon as the cause is committed. Should this process die in
+        # between, the relay's next round finds the row.
+        transaction.on_commit(lambda: _publish_one(message.pk), robust=True)
+
+
+def ask_again_for_task(name: str, row_ids: Iterable[str]) -> None:
+    """Have a task look at rows, unless a message that asks for it has yet to leave."""
+    ids = list(row_ids)
+    waiting = OutboxMessage.objects.filter(
+        kind=OutboxMessage.Kind.TASK, subject__in=ids, payload__task=name, given_up_at=None
+    )
+    asked = set(waiting.values_list("subject", flat=True))
+    for row_id in ids:
+        if row_id not in asked:
+            ask_for_task(name, row_id)
+
+
+def ask_to_delete_files(path: str, *, after: timedelta = timedelta()) -> None:
+    """Have the file at ``path`` of the audio storage, or all below it, deleted after this commits.
+
+    Left to the relay: an object store may take seconds, and no request shall wait for it.
+    """
+    OutboxMessage.objects.create(
+        kind=OutboxMessage.Kind.DELETE_FILES, subject=path, due_at=timezone.now() + after
+    )
 
 
 def relay() -> int:
     """Publish what is due. Returns how many messages went out."""
-    due = OutboxMessage.objects.filter(due_at__lte=timezone.now()).order_by("pk")
-    return sum(_publish_one(pk) for pk in due.values_list("pk", flat=True)[:_BATCH])
-
-
-def _publish_one(pk: int) -> bool:
-    """Publish a message and forget it. On failure it stays, due later and later."""
-    # Taking the message is a conditional update, so two relays do not publish it at the same
-    # time; if this one dies now, the message falls due again.
     now = timezone.now()
-    message = OutboxMessage.objects.filter(pk=pk, due_at__lte=now).first()
+    due = OutboxMessage.objects.filter(given_up_at=None, due_at__lte=now)
+    turn = due.exclude(Exists(_earlier(OuterRef("subject"), OuterRef("pk"), now))).order_by("pk")
+    published = 0
+    for kind in sorted(set(due.values_list("kind", flat=True))):
+        for pk in turn.filter(kind=kind).values_list("pk", flat=True)[:_BATCH]:
+            went_out = _publish_one(pk)
+            published += went_out is True
+            if went_out is False:
+                # When the broker or the storage is away, one message finds out, and not each of
+                # them, one timeout after another, while the other kind waits.
+                break
+    return published
+
+
+def _earlier(subject: str | OuterRef, pk: int | OuterRef, now: datetime) -> QuerySet[OutboxMessage]:
+    """What must leave before a message. One written for later joins in when its time has come."""
+    waiting = OutboxMessage.objects.filter(subject=subject, given_up_at=None, pk__lt=pk)
+    return waiting.exclude(attempts=0, due_at__gt=now)
+
+
+def queue_is_empty(queue: str) -> bool:
+    """Whether no message waits for a worker. Raises when the broker does not answer."""
+    with current_app.connection_for_read() as broker:
+        broker.ensure_connection(max_retries=1, timeout=3)
+        return bool(broker.default_channel.queue_declare(queue).message_count == 0)
+
+
+def requeue(message: OutboxMessage) -> None:
+    """Give a dead letter another day."""
+    now = timezone.now()
+    OutboxMessage.objects.filter(pk=message.pk).update(
+        given_up_at=None, due_at=now, created_at=now, attempts=0
+    )
+
+
+def _publish_one(pk: int) -> bool | None:
+    """Publish a message and forget it. On failure it stays, due later and later.
+
+    Returns whether it went out; None if it is not its turn or somebody else has it.
+    """
+    now = timezone.now()
+    message = OutboxMessage.objects.filter(pk=pk, given_up_at=None, due_at__lte=now).first()
     if message is None:
-        return False
-    wait = min(timedelta(seconds=5) * 2**message.attempts, _LONGEST_WAIT)
+        return None
+    if _earlier(message.subject, pk, now).exists():
+        return None
+    # Taking the message is a conditional update, so two relays do not publish it at the same time.
     taken = OutboxMessage.objects.filter(pk=pk, due_at=message.due_at).update(
-        due_at=now + wait, attempts=min(message.attempts + 1, 30)
+        due_at=now + _HOLD, attempts=min(message.attempts + 1, 30_000)
     )
     if not taken:
-        return False
+        return None
     try:
         _publish(message)
     except Exception as exc:
-        log.warning("outbox.publish_failed", kind=message.kind, error=type(exc).__name__)
-        OutboxMessage.objects.filter(pk=pk).update(last_error=str(exc)[:500])
+        _keep_for_later(message, exc)
         return False
     OutboxMessage.objects.filter(pk=pk).delete()
     return True
 
 
+def _keep_for_later(message: OutboxMessage, exc: Exception) -> None:
+    now = timezone.now()
+    dead = now - message.created_at > _GIVE_UP_AFTER
+    OutboxMessage.objects.filter(pk=message.pk).update(
+        due_at=now + min(_FIRST_WAIT * 2 ** min(message.attempts, 20), _LONGEST_WAIT),
+        last_error=f"{type(exc).__name__}: {exc}"[:500],
+        given_up_at=now if dead else None,
+    )
+    report = log.error if dead else log.warning
+    report(
+        "outbox.given_up" if dead else "outbox.publish_failed",
+        message_id=message.pk,
+        kind=message.kind,
+        subject=message.subject,
+        error=type(exc).__name__,
+    )
+
+
 def _publish(message: OutboxMessage) -> None:
     if message.kind == OutboxMessage.Kind.TASK:
+        task = message.payload["task"]
         current_app.send_task(
-            message.subject,
-            args=message.payload,
-            queue=_queue_of(message.subject),
+            task,
+            args=[message.subject],
+            queue=_queue_of(task),
             retry=False,  # the outbox is the retry
         )
     elif message.kind == OutboxMessage.Kind.DELETE_FILES:
-        delete_folder(message.subject)
+        delete_below(message.subject)
     else:
         # Written by newer code than this: it waits for a relay that knows it.
         raise ValueError(f"unknown kind of message: {message.kind}")

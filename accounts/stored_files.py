@@ -1,22 +1,99 @@
-"""Folders of the audio storage, whichever storage it is."""
+"""The audio storage as a whole, whichever storage it is: walking it and deleting from it."""
 
 import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 from django.core.files.storage import FileSystemStorage, default_storage, storages
+from django.utils import timezone
+
+_KEYS_PER_CALL = 1000  # S3's own limit of DeleteObjects
 
 
-def delete_folder(folder: str) -> None:
-    """Delete every file below ``folder``; what is already gone is fine."""
+class DeletionFailed(Exception):
+    """The object store kept some of the files."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the storage and when it was last written."""
+
+    key: str
+    written_at: datetime
+
+
+def bucket() -> Any | None:
+    """boto3's bucket, or None where the storage is a disk."""
+    return getattr(default_storage, "bucket", None)
+
+
+def walk(prefix: str = "") -> Iterator[StoredFile]:
+    """Every file whose key begins with ``prefix``, in the order of the keys' folders."""
+    if (objects := bucket()) is not None:
+        for found in objects.objects.filter(Prefix=prefix):
+            yield StoredFile(found.key, found.last_modified)
+        return
+    root = Path(default_storage.path(""))
+    for folder, folders, names in os.walk(root / prefix, onerror=_raise_unless_missing):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(folder) / name
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                yield StoredFile(path.relative_to(root).as_posix(), written_at)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    """A folder that cannot be read is not an empty one."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def delete_below(path: str) -> None:
+    """Delete the file at ``path``, or every file below it; what is already gone is fine.
+
+    Raises DeletionFailed when the object store answers that it kept some.
+    """
+    if (objects := bucket()) is not None:
+        keys = [path, *(file.key for file in walk(f"{path}/"))]
+        for start in range(0, len(keys), _KEYS_PER_CALL):
+            batch = [{"Key": key} for key in keys[start : start + _KEYS_PER_CALL]]
+            answer = objects.delete_objects(Delete={"Objects": batch, "Quiet": True})
+            if errors := answer.get("Errors"):
+                raise DeletionFailed(f"{len(errors)} files, such as {errors[0]}")
+        return
+    assert isinstance(storages["default"], FileSystemStorage)
+    if Path(default_storage.path(path)).is_file():
+        default_storage.delete(path)
+        return
+    _delete_folder(path)
+
+
+def _delete_folder(folder: str) -> None:
     try:
         folders, files = default_storage.listdir(folder)
     except FileNotFoundError:
         return
     for name in files:
-        if name:
-            default_storage.delete(f"{folder}/{name}")
+        default_storage.delete(f"{folder}/{name}")
     for name in folders:
-        delete_folder(f"{folder}/{name}")
-    if isinstance(storages["default"], FileSystemStorage):
-        # An object store has no folders to remove; here a file may just have been added.
-        with contextlib.suppress(OSError):
-            default_storage.delete(folder)
+        _delete_folder(f"{folder}/{name}")
+    # A worker may just have added a file.
+    with contextlib.suppress(OSError):
+        default_storage.delete(folder)
+
+
+def abort_stale_uploads(older_than: timedelta) -> int:
+    """Free the parts of uploads whose worker died; only an object store has such."""
+    objects = bucket()
+    if objects is None:
+        return 0
+    before = timezone.now() - older_than
+    stale = [upload for upload in objects.multipart_uploads.all() if upload.initiated < before]
+    for upload in stale:
+        upload.abort()
+    return len(stale)

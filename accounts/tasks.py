@@ -1,11 +1,19 @@
-"""The relay, run by beat."""
+"""What beat has done for all apps: tidying up."""
 
 from celery import shared_task
+from django.utils import timezone
 
-from accounts import outbox
+from accounts import idempotency, scratch
+from accounts.models import IdempotentReply
 
 
-@shared_task(name="accounts.relay_outbox")
-def relay_outbox() -> None:
-    """Publish what the fast path did not."""
-    outbox.relay()
+@shared_task(name="accounts.forget_replies")
+def forget_replies() -> None:
+    """Forget answers that a repeated Idempotency-Key would no longer get."""
+    IdempotentReply.objects.filter(created_at__lt=timezone.now() - idempotency.KEPT).delete()
+
+
+@shared_task(name="accounts.sweep_scratch")
+def sweep_scratch() -> None:
+    """Remove the scratch files of processes that were killed."""
+    scratch.sweep_scratch()

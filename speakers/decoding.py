@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import structlog
+from django.conf import settings
 
 from voicereel_site.errors import FieldError, Refusal
+from voicereel_site.outages import require_disk
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +43,7 @@ def decoded(sources: Sequence[Path], names: Sequence[str]) -> Iterator[list[Deco
     sources: what was uploaded; names: as the customer knows them, for the messages.
     Raises audio_format_not_supported, audio_unreadable or audio_too_long.
     """
-    with tempfile.TemporaryDirectory(prefix="voicereel-") as folder:
+    with tempfile.TemporaryDirectory(prefix="decode-", dir=settings.SCRATCH_DIR) as folder:
         targets = [Path(folder) / f"{index}.flac" for index in range(len(sources))]
         reply = _run_child(sources, targets)
         if "code" in reply:
@@ -79,6 +81,7 @@ def _run_child(sources: Sequence[Path], targets: Sequence[Path]) -> dict[str, An
         )
         return dict(json.loads(done.stdout))
     except (subprocess.SubprocessError, json.JSONDecodeError) as exc:
+        require_disk()  # where the decoded sound had no room, the recording is not to blame
         log.warning("decoder.died", error=type(exc).__name__)
         return {
             "code": "audio_unreadable",

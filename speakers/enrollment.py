@@ -28,6 +28,7 @@ SHORTEST_MS = 30_000
 CONSENT_VERSION = "2026-11"
 _LEASE = timedelta(minutes=2)  # an analysis takes seconds; after this it is taken up again
 _ATTEMPTS = 3
+_OUTAGE_WAIT = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,20 @@ def claim_analysis(speaker_id: str) -> Speaker | None:
         )
         return None
     return speaker
+
+
+def postpone_analysis(speaker: Speaker) -> None:
+    """Have a claimed analysis done again because of an outage; the attempt does not count."""
+    with transaction.atomic():
+        ours = Speaker.objects.filter(
+            pk=speaker.pk,
+            status=Speaker.Status.PROCESSING,
+            analysis_lease_expires_at=speaker.analysis_lease_expires_at,
+        )
+        if ours.update(
+            analysis_lease_expires_at=timezone.now(), analysis_attempts=F("analysis_attempts") - 1
+        ):
+            ask_for_task("synthesis.prepare_speaker", speaker.pk, after=_OUTAGE_WAIT)
 
 
 def measure_reference(speaker: Speaker) -> Waveform | None:

@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework import serializers
 
 from speakers.models import Speaker
-from voicereel_site.shapes import PlainText, StrictSerializer, metadata_field
+from voicereel_site.shapes import NameText, SpokenText, StrictSerializer, metadata_field
 
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$"
 
@@ -17,7 +17,7 @@ class _JsonText(serializers.CharField):
     def to_internal_value(self, data: Any) -> Any:
         try:
             value = json.loads(super().to_internal_value(data))
-        except (json.JSONDecodeError, RecursionError) as exc:
+        except (ValueError, RecursionError) as exc:
             raise serializers.ValidationError("Send a JSON object as text.") from exc
         return metadata_field().run_validation(value)
 
@@ -25,14 +25,14 @@ class _JsonText(serializers.CharField):
 class RegisterSpeakerRequest(StrictSerializer):
     """POST /v1/speakers, multipart/form-data."""
 
-    name = PlainText(max_length=100)
+    name = NameText(max_length=100)
     audio = serializers.ListField(
         child=serializers.FileField(allow_empty_file=True), min_length=1, max_length=20
     )
     language = serializers.RegexField(
         LANGUAGE, error_messages={"invalid": "Use a language code such as en or ko."}
     )
-    transcript = PlainText(max_length=20_000, required=False, allow_blank=True, default="")
+    transcript = SpokenText(max_length=20_000, required=False, allow_blank=True, default="")
     metadata = _JsonText(required=False, max_length=20_000)
     consent = serializers.BooleanField(required=False, default=False)
 
@@ -40,7 +40,7 @@ class RegisterSpeakerRequest(StrictSerializer):
 class UpdateSpeakerRequest(StrictSerializer):
     """PATCH /v1/speakers/{id}"""
 
-    name = PlainText(max_length=100, required=False)
+    name = NameText(max_length=100, required=False)
     metadata = metadata_field()
 
 

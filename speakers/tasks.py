@@ -6,7 +6,7 @@ from celery import shared_task
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.outbox import ask_for_task
+from accounts.outbox import ask_again_for_task
 from speakers.models import Speaker
 
 
@@ -18,5 +18,4 @@ def sweep_speakers() -> None:
         analysis_lease_expires_at=None, created_at__lt=now - timedelta(seconds=30)
     )
     waiting = Speaker.objects.filter(lost, status=Speaker.Status.PROCESSING, deleted_at=None)
-    for speaker_id in waiting.values_list("pk", flat=True)[:100]:
-        ask_for_task("synthesis.prepare_speaker", speaker_id)
+    ask_again_for_task("synthesis.prepare_speaker", waiting.values_list("pk", flat=True)[:100])

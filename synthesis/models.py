@@ -1,13 +1,16 @@
 """What is said: jobs and their lines."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.utils import timezone
 
 from accounts import identifiers
 from accounts.models import TenantOwned, TenantQuerySet
 from speakers.models import Speaker
+
+LEASE = timedelta(seconds=30)  # how long a worker that says nothing keeps a job
 
 
 class JobQuerySet(TenantQuerySet):
@@ -15,6 +18,20 @@ class JobQuerySet(TenantQuerySet):
         """Jobs a worker may start: waiting, or abandoned by a worker whose lease ran out."""
         abandoned = Q(status=Job.Status.PROCESSING, lease_expires_at__lt=at)
         return self.filter(Q(status=Job.Status.QUEUED) | abandoned)
+
+    def suspect(self, at: datetime) -> "JobQuerySet":
+        """Claimable jobs that may have killed their last worker: it died without a new line."""
+        died = Q(status=Job.Status.PROCESSING) | Q(fruitless_attempts__gt=0)
+        return self.claimable(at).filter(died, lines_done__lte=F("lines_done_at_claim"))
+
+    def in_quarantine(self, at: datetime) -> "JobQuerySet":
+        """Suspect jobs that a worker holds now and that have not cleared themselves by a new line."""
+        return self.filter(
+            status=Job.Status.PROCESSING,
+            lease_expires_at__gte=at,
+            fruitless_attempts__gt=0,
+            lines_done__lte=F("lines_done_at_claim"),
+        )
 
 
 class Job(TenantOwned):
@@ -43,6 +60,7 @@ class Job(TenantOwned):
     lines_done_at_claim = models.PositiveIntegerField(default=0)
     fruitless_attempts = models.PositiveSmallIntegerField(default=0)  # that finished no new line
     lease_expires_at = models.DateTimeField(null=True)
+    nudged_at = models.DateTimeField(default=timezone.now)  # when a worker was last told of it
 
     error_code = models.CharField(max_length=40, blank=True)
     error_detail = models.TextField(blank=True)
@@ -57,6 +75,7 @@ class Job(TenantOwned):
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    retention_hours = models.PositiveIntegerField(null=True)  # after its end; None: for ever
     expires_at = models.DateTimeField(null=True)
 
     objects = JobQuerySet.as_manager()
@@ -65,12 +84,19 @@ class Job(TenantOwned):
         indexes = [
             models.Index(fields=["tenant", "status"], name="jobs_by_tenant_and_status"),
             models.Index(fields=["status", "lease_expires_at"], name="jobs_to_sweep"),
+            models.Index(fields=["expires_at"], name="jobs_to_erase"),
         ]
 
     @property
     def folder(self) -> str:
         """Where its files lie in the audio storage; the tenant is in every storage key."""
         return f"t/{self.tenant_id}/j/{self.pk}"
+
+    def expiry(self, finished_at: datetime) -> datetime | None:
+        """When a job that ended then is erased; None: never."""
+        if self.retention_hours is None:
+            return None
+        return finished_at + timedelta(hours=self.retention_hours)
 
 
 class Line(TenantOwned):

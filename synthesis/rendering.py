@@ -8,22 +8,24 @@ import hashlib
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import structlog
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from accounts.outbox import ask_to_delete_files
+from accounts.outbox import ask_again_for_task, ask_for_task
 from billing.models import UsageEvent
 from billing.usage import record_usage
+from speakers.decoding import Waveform
 from speakers.models import Speaker
 from synthesis import storage
 from synthesis.audio import write_audio
@@ -31,15 +33,16 @@ from synthesis.captions import write_captions
 from synthesis.engines import get_engine
 from synthesis.engines.base import FailedLine, LineToSpeak, SpokenLine
 from synthesis.formats import OutputChoice
-from synthesis.models import Job, JobQuerySet, Line
+from synthesis.models import LEASE, Job, JobQuerySet, Line
 from synthesis.timeline import SpokenClip, Timeline, place_lines
+from voicereel_site.outages import outage_of, require_storage, until_database_is_back
 
 log = structlog.get_logger(__name__)
 
-LEASE = timedelta(seconds=30)
 _HEARTBEAT_S = 5.0  # six chances to renew within a lease
 # Attempts that finished no new line: a job that kills its workers must end.
 FRUITLESS_ATTEMPTS = 3
+_OUTAGE_WAIT = timedelta(seconds=10)
 
 
 class JobLost(Exception):
@@ -55,11 +58,17 @@ class _Failure(Exception):
 
 
 def claim_job(job_id: str) -> Job | None:
-    """Take a job for one lease, or None if it is done, gone or in other hands."""
+    """Take a job for one lease, or None if it is done, gone, in other hands or has to wait."""
     now = timezone.now()
     with transaction.atomic():
         before = Job.objects.claimable(now).select_related("tenant").filter(pk=job_id).first()
         if before is None:
+            return None
+        fruitless = 0
+        if before.lines_done <= before.lines_done_at_claim:
+            abandoned = before.status == Job.Status.PROCESSING
+            fruitless = before.fruitless_attempts + (1 if abandoned else 0)
+        if fruitless and not _quarantine_is_free(now):
             return None
         claimed = (
             Job.objects.claimable(now)
@@ -68,25 +77,35 @@ def claim_job(job_id: str) -> Job | None:
                 status=Job.Status.PROCESSING,
                 attempt=F("attempt") + 1,
                 lease_expires_at=now + LEASE,
+                fruitless_attempts=fruitless,
+                lines_done_at_claim=before.lines_done,
+                started_at=before.started_at or now,
             )
         )
         if not claimed:
             return None
         job: Job = Job.objects.select_related("tenant").get(pk=job_id)
-        abandoned = before.status == Job.Status.PROCESSING
-        fruitless = abandoned and job.lines_done == job.lines_done_at_claim
-        job.fruitless_attempts = job.fruitless_attempts + 1 if fruitless else 0
-        job.lines_done_at_claim = job.lines_done
-        job.started_at = job.started_at or now
-        job.save(update_fields=["fruitless_attempts", "lines_done_at_claim", "started_at"])
-    if job.fruitless_attempts >= FRUITLESS_ATTEMPTS:
+    if fruitless >= FRUITLESS_ATTEMPTS:
         fail_job(
             job,
             "worker_lost",
-            "Every worker that took this job up died. We have been told; retry it later.",
+            f"{FRUITLESS_ATTEMPTS} attempts in a row ended without a new line. We have been told; "
+            "retry it later.",
         )
         return None
     return job
+
+
+def _quarantine_is_free(now: datetime) -> bool:
+    """Whether a suspect job may be taken up: one at a time, in all workers together.
+
+    A job that kills its worker takes the jobs beside it along, and they must not be blamed for it
+    until their attempts are spent. So those that may be the culprit run apart from each other; a new
+    line clears them.
+    """
+    # Locking all suspects makes claims of two of them follow one another.
+    list(Job.objects.suspect(now).order_by("pk").select_for_update().values_list("pk"))
+    return not Job.objects.in_quarantine(now).exists()
 
 
 class Lease:
@@ -106,7 +125,14 @@ class Lease:
         try:
             while not self._done.wait(_HEARTBEAT_S):
                 until = timezone.now() + LEASE
-                if not _ours(self._job).update(lease_expires_at=until):
+                try:
+                    held = _ours(self._job).update(lease_expires_at=until)
+                except Exception as exc:
+                    if outage_of(exc) is None:
+                        raise
+                    connection.close()
+                    continue  # nobody else can take the job up either
+                if not held:
                     self._lost.set()
                     return
         finally:
@@ -137,17 +163,43 @@ def render(job: Job) -> None:
         log.info("job.started", lines_done=job.lines_done, lines_total=job.lines_total)
         try:
             with Lease(job) as lease:
+                # Before anything is spoken that could not be kept.
+                require_storage()
                 _speak_missing_lines(job, lease)
                 _mix(job)
         except JobLost:
             _step_back(job)
         except _Failure as failure:
             fail_job(job, failure.code, failure.detail, failure.line_id)
-        except Exception:
-            # The rows and files of a job that was deleted vanish under the work.
-            if _ours(job).exists():
+        except Exception as exc:
+            if what := outage_of(exc):
+                _give_back(job, what, exc)
+            elif _ours(job).exists():
+                # Ours to mend. The next attempt is counted as the next after a dead worker.
+                with transaction.atomic():
+                    _ours(job).update(lease_expires_at=timezone.now())
+                    ask_for_task("synthesis.render_job", job.pk, after=_OUTAGE_WAIT)
                 raise
+            else:
+                # The rows and files of a job that was deleted vanish under the work.
+                _step_back(job)
+
+
+def _give_back(job: Job, what: str, exc: Exception) -> None:
+    """Queue a job again because something we stand on is away; this attempt does not count."""
+    log.warning("job.given_back", outage=what, error=type(exc).__name__)
+
+    def give_back() -> None:
+        with transaction.atomic():
+            given_back = _ours(job).update(
+                status=Job.Status.QUEUED, lease_expires_at=None, nudged_at=timezone.now()
+            )
+            if given_back:
+                ask_for_task("synthesis.render_job", job.pk, after=_OUTAGE_WAIT)
+        if not given_back:
             _step_back(job)
+
+    until_database_is_back(give_back, exc)
 
 
 def _speak_missing_lines(job: Job, lease: Lease) -> None:
@@ -200,14 +252,22 @@ def _keep_line(job: Job, line: Line, spoken: SpokenLine) -> None:
     """Store a finished line, so that nobody has to speak it again."""
     key = storage.put_line(job, spoken)
     with transaction.atomic():
-        if not _ours(job).update(lines_done=F("lines_done") + 1):
+        if not _ours(job).update(lines_done=F("lines_done") + 1, fruitless_attempts=0):
             raise JobLost
+        if job.fruitless_attempts:
+            job.fruitless_attempts = 0
+            _let_the_next_suspect_in()
         Line.objects.filter(pk=line.pk).update(
             audio_key=key,
             sample_count=len(spoken.waveform),
             sample_rate=spoken.sample_rate,
             words=[[w.text, w.start_sample, w.end_sample, w.space_before] for w in spoken.words],
         )
+
+
+def _let_the_next_suspect_in() -> None:
+    waiting = Job.objects.suspect(timezone.now()).order_by("pk")
+    ask_again_for_task("synthesis.render_job", waiting.values_list("pk", flat=True)[:1])
 
 
 def _mix(job: Job) -> None:
@@ -229,12 +289,12 @@ def _mix(job: Job) -> None:
         for line in lines
     ]
     timeline = place_lines(clips, output.sample_rate)
-    with tempfile.TemporaryDirectory(prefix="voicereel-") as folder:
+    with tempfile.TemporaryDirectory(prefix="render-", dir=settings.SCRATCH_DIR) as folder:
         path = Path(folder) / f"audio.{output.format}"
         write_audio(
             path,
             timeline,
-            lambda index: storage.read_line(lines[index].audio_key),
+            lambda index: _read_line(job, lines, index, Path(folder)),
             output,
             title=job.title,
         )
@@ -252,6 +312,34 @@ def _mix(job: Job) -> None:
         audio_sha256=sha256,
         caption_keys=caption_keys,
     )
+
+
+def _read_line(job: Job, lines: Sequence[Line], index: int, folder: Path) -> tuple[Waveform, int]:
+    try:
+        return storage.read_line(lines[index].audio_key, folder)
+    except FileNotFoundError:
+        # Lost from the storage, and maybe others with it: the next attempt speaks them again.
+        keys = [line.audio_key for line in lines]
+        forget_lines(job, [key for key in keys if not default_storage.exists(key)])
+        raise
+
+
+def forget_lines(job: Job, audio_keys: Collection[str]) -> None:
+    """Have lines whose files are missing spoken again, if the job still runs."""
+    active = [Job.Status.QUEUED, Job.Status.PROCESSING]
+    with transaction.atomic():
+        row = Job.objects.select_for_update().filter(pk=job.pk, status__in=active).first()
+        if row is None:
+            return
+        forgotten = (
+            Line.objects.for_tenant(job.tenant)
+            .filter(job=row, audio_key__in=audio_keys)
+            .update(audio_key="")
+        )
+        row.lines_done -= forgotten
+        # An attempt that speaks them again has done something new.
+        row.lines_done_at_claim = min(row.lines_done_at_claim, row.lines_done)
+        row.save(update_fields=["lines_done", "lines_done_at_claim"])
 
 
 def finish_job(
@@ -274,7 +362,7 @@ def finish_job(
             status=Job.Status.SUCCEEDED,
             lease_expires_at=None,
             finished_at=now,
-            expires_at=now + timedelta(hours=settings.RETENTION_HOURS),
+            expires_at=job.expiry(now),
             audio_key=audio_key,
             audio_ms=timeline.duration_ms,
             audio_bytes=audio_bytes,
@@ -313,7 +401,7 @@ def fail_job(job: Job, code: str, detail: str, line_id: str = "") -> None:
         status=Job.Status.FAILED,
         lease_expires_at=None,
         finished_at=now,
-        expires_at=now + timedelta(hours=settings.RETENTION_HOURS),
+        expires_at=job.expiry(now),
         error_code=code,
         error_detail=detail,
         error_line_id=line_id,
@@ -340,4 +428,4 @@ def _step_back(job: Job) -> None:
     """Leave a job that is not ours any more; if it was deleted, erase what we wrote since."""
     log.info("job.lost")
     if not Job.objects.filter(pk=job.pk).exists():
-        ask_to_delete_files(job.folder)
+        storage.erase_files(job)

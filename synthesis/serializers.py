@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
+from accounts.models import LONGEST_RETENTION_HOURS
 from speakers.serializers import LANGUAGE
 from synthesis.captions import KINDS
 from synthesis.formats import BIT_DEPTHS, FORMATS
@@ -15,7 +16,14 @@ from synthesis.models import Job
 from synthesis.storage import link_path
 from synthesis.submission import LARGEST_SEED
 from voicereel_site.pagination import PageQuery
-from voicereel_site.shapes import PlainText, StrictSerializer, metadata_field
+from voicereel_site.shapes import (
+    BoundedList,
+    EncodableText,
+    NameText,
+    SpokenText,
+    StrictSerializer,
+    metadata_field,
+)
 
 LONGEST_LINE = 2_000  # characters
 MOST_LINES = 2_000
@@ -24,9 +32,9 @@ MOST_LINES = 2_000
 class LineRequest(StrictSerializer):
     """One line of a script."""
 
-    id = PlainText(max_length=64, required=False)
+    id = EncodableText(max_length=64, required=False)
     speaker_id = serializers.CharField(max_length=40)
-    text = PlainText(max_length=LONGEST_LINE)
+    text = SpokenText(max_length=LONGEST_LINE)
     speed = serializers.FloatField(min_value=0.5, max_value=2.0, required=False)
     language = serializers.RegexField(
         LANGUAGE,
@@ -50,13 +58,23 @@ class OutputRequest(StrictSerializer):
 class SynthesizeRequest(StrictSerializer):
     """POST /v1/synthesize"""
 
-    title = PlainText(max_length=200, required=False, allow_blank=True)
+    title = NameText(max_length=200, required=False, allow_blank=True)
     script = serializers.ListSerializer(
         child=LineRequest(), allow_empty=False, max_length=MOST_LINES
     )
     output = OutputRequest(required=False)
-    captions = serializers.ListField(child=serializers.ChoiceField(KINDS), required=False)
+    captions = BoundedList(
+        child=serializers.ChoiceField(KINDS), max_length=len(KINDS), required=False
+    )
     seed = serializers.IntegerField(min_value=0, max_value=LARGEST_SEED, required=False)
+    retention_hours = serializers.IntegerField(
+        min_value=1,
+        max_value=LONGEST_RETENTION_HOURS,
+        allow_null=True,
+        required=False,
+        help_text="How long the job and its files are kept after its end; null: until you delete "
+        "it; not given: as your account is set, by default 30 days.",
+    )
     metadata = metadata_field()
 
 
@@ -102,6 +120,9 @@ class JobResponse(serializers.Serializer):
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
+    retention_hours = serializers.IntegerField(
+        allow_null=True, help_text="how long it is kept after its end; null: until you delete it"
+    )
     expires_at = serializers.DateTimeField(
         allow_null=True, help_text="when the job and its files are erased"
     )
@@ -126,6 +147,7 @@ class JobResponse(serializers.Serializer):
             "created_at": _iso(job.created_at),
             "started_at": _iso(job.started_at),
             "finished_at": _iso(job.finished_at),
+            "retention_hours": job.retention_hours,
             "expires_at": _iso(job.expires_at),
             "error": {
                 "code": job.error_code,

@@ -15,10 +15,12 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.urls import reverse
 
+from accounts.outbox import ask_to_delete_files
+from accounts.stored_files import bucket
 from speakers.decoding import Waveform
 from synthesis import captions, formats
 from synthesis.engines.base import SpokenLine
-from synthesis.models import Job
+from synthesis.models import LEASE, Job
 
 _SALT = "voicereel.file-link"
 
@@ -43,9 +45,18 @@ def put_line(job: Job, line: SpokenLine) -> str:
     return str(default_storage.save(name, ContentFile(buffer.getvalue())))
 
 
-def read_line(key: str) -> tuple[Waveform, int]:
-    """A kept line and its rate in Hz."""
-    with default_storage.open(key, "rb") as file:
+def read_line(key: str, folder: Path) -> tuple[Waveform, int]:
+    """A kept line and its rate in Hz. Raises FileNotFoundError.
+
+    folder: keeps what an object store has sent, because a mixdown reads every line several times.
+    """
+    path = folder / Path(key).name
+    if bucket() is None:
+        path = Path(default_storage.path(key))
+    elif not path.exists():
+        with default_storage.open(key, "rb") as remote:
+            path.write_bytes(remote.read())
+    with path.open("rb") as file:
         waveform, sample_rate = soundfile.read(file, dtype="float32")
     return waveform, sample_rate
 
@@ -65,6 +76,14 @@ def put_captions(job: Job, files: Mapping[str, bytes]) -> dict[str, str]:
         )
         for kind, content in files.items()
     }
+
+
+def erase_files(job: Job) -> None:
+    """Have every file of a job without a row deleted, twice: a worker that dies in the middle of
+    writing one cannot take it back.
+    """
+    ask_to_delete_files(job.folder)
+    ask_to_delete_files(job.folder, after=2 * LEASE)
 
 
 def open_file(key: str) -> BinaryIO:
@@ -116,7 +135,7 @@ def open_link(token: str, name: str) -> LinkedFile | None:
 
 def presigned_url(key: str, link: LinkedFile, name: str, content_type: str) -> str | None:
     """Where an object store serves the file itself for the time that is left; None on a disk."""
-    if not hasattr(default_storage, "bucket"):
+    if bucket() is None:
         return None
     return str(
         default_storage.url(

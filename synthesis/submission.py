@@ -3,28 +3,28 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from accounts.identifiers import is_id
 from accounts.models import ApiKey, Tenant
-from accounts.outbox import ask_for_task, ask_to_delete_files
+from accounts.outbox import ask_for_task
 from speakers.lookup import speakers_by_id
 from speakers.models import Speaker
 from synthesis.captions import KINDS
 from synthesis.engines import get_engine
 from synthesis.formats import OutputChoice, choose_output
-from synthesis.models import Job, Line
+from synthesis.models import Job, JobQuerySet, Line
+from synthesis.storage import erase_files
 from synthesis.words import language_of
 from voicereel_site.errors import FieldError, Refusal, not_found
 
 log = structlog.get_logger(__name__)
 
+_ERASED_AT_A_TIME = 1000
 LONGEST_SCRIPT_CHARACTERS = 200_000
 # JSON numbers are exact to 2^53 in every language.
 LARGEST_SEED = 2**53 - 1
@@ -172,6 +172,7 @@ def _store(
         metadata=request.get("metadata", {}),
         notices=sorted(str(notice) for notice in notices),
         lines_total=len(script),
+        retention_hours=request.get("retention_hours", api_key.tenant.retention_hours),
     )
     Line.objects.bulk_create(
         Line(
@@ -205,10 +206,11 @@ def get_job(tenant: Tenant, job_id: str) -> Job:
 def cancel_job(job: Job) -> Job:
     """Stop a job that has not finished. Lines that are spoken are kept for a retry."""
     active = [Job.Status.QUEUED, Job.Status.PROCESSING]
+    now = timezone.now()
     canceled = Job.objects.filter(pk=job.pk, status__in=active).update(
         status=Job.Status.CANCELED,
-        finished_at=timezone.now(),
-        expires_at=timezone.now() + timedelta(hours=settings.RETENTION_HOURS),
+        finished_at=now,
+        expires_at=job.expiry(now),
         lease_expires_at=None,
     )
     job.refresh_from_db()
@@ -231,6 +233,7 @@ def retry_job(job: Job) -> Job:
             finished_at=None,
             expires_at=None,
             fruitless_attempts=0,
+            nudged_at=timezone.now(),
         )
         if queued:
             ask_for_task("synthesis.render_job", job.pk)
@@ -246,6 +249,27 @@ def retry_job(job: Job) -> Job:
 
 def delete_job(job: Job) -> None:
     """Erase a job and every file of it. A worker that renders it finds no row and stops."""
+    _erase(Job.objects.filter(pk=job.pk))
+
+
+def erase_expired_jobs() -> int:
+    """Erase jobs whose time to be kept is over, but for those retried meanwhile."""
+    expired = Job.objects.filter(expires_at__lt=timezone.now()).order_by("expires_at")
+    return sum(erase_expired(job) for job in expired[:_ERASED_AT_A_TIME])
+
+
+def erase_expired(job: Job) -> bool:
+    """Erase a job unless its expiry has changed since it was read."""
+    return _erase(Job.objects.filter(pk=job.pk, expires_at=job.expires_at))
+
+
+def _erase(jobs: JobQuerySet) -> bool:
+    """Erase the one job, if it is there."""
     with transaction.atomic():
-        Job.objects.filter(pk=job.pk).delete()
-        ask_to_delete_files(job.folder)
+        # Held first: deleting begins with the lines, and a worker that keeps one holds the job first.
+        job = jobs.select_for_update().first()
+        if job is None:
+            return False
+        erase_files(job)
+        job.delete()
+    return True

@@ -1,14 +1,22 @@
 """The seam between messages and work. Every task takes ids; the rows decide what happens."""
 
+from datetime import timedelta
+
 from celery import shared_task
 from django.utils import timezone
 
-from accounts.outbox import ask_for_task
-from speakers.enrollment import claim_analysis
+from accounts.outbox import ask_again_for_task, queue_is_empty
+from speakers.enrollment import claim_analysis, postpone_analysis
 from speakers.models import Speaker
-from synthesis import rendering, voices
-from synthesis.models import Job
-from synthesis.submission import delete_job
+from synthesis import orphans, rendering, submission, voices
+from synthesis.models import LEASE, Job
+from voicereel_site.outages import outage_of, until_database_is_back
+
+# A job that waits so long while the queue is empty has lost its message; while it is not empty, the
+# message may only be far back, and asking again and again would drown the queue.
+_MESSAGE_LOST = LEASE
+_MESSAGE_OVERDUE = timedelta(minutes=10)
+_NUDGED_AT_A_TIME = 100
 
 
 @shared_task(name="synthesis.render_job")
@@ -24,7 +32,12 @@ def render_job(job_id: str) -> None:
 def prepare_speaker(speaker_id: str) -> None:
     """Measure a new speaker's reference and find its voice."""
     if speaker := claim_analysis(speaker_id):
-        voices.prepare_speaker(speaker)
+        try:
+            voices.prepare_speaker(speaker)
+        except Exception as exc:
+            if outage_of(exc) is None:
+                raise
+            until_database_is_back(lambda: postpone_analysis(speaker), exc)
 
 
 @shared_task(name="synthesis.fail_jobs_of_speaker")
@@ -35,23 +48,28 @@ def fail_jobs_of_speaker(speaker_id: str) -> None:
 
 @shared_task(name="synthesis.sweep_jobs")
 def sweep_jobs() -> None:
-    """Nudge again what was lost: jobs that wait longer than a message takes, and jobs whose
-    worker stopped renewing its lease.
+    """Nudge again what was lost: jobs whose worker stopped renewing its lease, and jobs that wait
+    although no message does.
     """
     now = timezone.now()
     abandoned = Job.objects.filter(status=Job.Status.PROCESSING, lease_expires_at__lt=now)
-    waiting = Job.objects.filter(
-        status=Job.Status.QUEUED, created_at__lt=now - rendering.LEASE
-    ).order_by("pk")
-    for job_id in [
-        *abandoned.values_list("pk", flat=True)[:100],
-        *waiting.values_list("pk", flat=True)[:100],
-    ]:
-        ask_for_task("synthesis.render_job", job_id)
+    nudge_again = _MESSAGE_LOST if queue_is_empty("render") else _MESSAGE_OVERDUE
+    waiting = Job.objects.filter(status=Job.Status.QUEUED, nudged_at__lt=now - nudge_again)
+    ids = [
+        *abandoned.order_by("pk").values_list("pk", flat=True)[:_NUDGED_AT_A_TIME],
+        *waiting.order_by("nudged_at").values_list("pk", flat=True)[:_NUDGED_AT_A_TIME],
+    ]
+    Job.objects.filter(pk__in=ids).update(nudged_at=now)
+    ask_again_for_task("synthesis.render_job", ids)
 
 
 @shared_task(name="synthesis.erase_expired_jobs")
 def erase_expired_jobs() -> None:
     """Erase jobs whose time to be kept is over."""
-    for job in Job.objects.filter(expires_at__lt=timezone.now())[:500]:
-        delete_job(job)
+    submission.erase_expired_jobs()
+
+
+@shared_task(name="synthesis.reconcile_storage")
+def reconcile_storage() -> None:
+    """Find files without a row and rows without their file."""
+    orphans.reconcile_storage()

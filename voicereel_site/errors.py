@@ -1,17 +1,30 @@
 """Refusal, and the one JSON shape that all errors share (RFC 9457 problem documents)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 import structlog
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, TooManyFilesSent
-from django.http import Http404, HttpRequest, JsonResponse
+from django.core.exceptions import (
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponseBase,
+    JsonResponse,
+    UnreadablePostError,
+)
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.response import Response
 
+from voicereel_site.outages import RETRY_AFTER_S, outage_of
 from voicereel_site.request_log import current_request_id
 
 log = structlog.get_logger(__name__)
@@ -35,7 +48,7 @@ class FieldError:
             "code": self.code,
             "detail": self.detail,
         }
-        return {name: value for name, value in parts.items() if value is not None}
+        return {name: _encodable(value) for name, value in parts.items() if value is not None}
 
 
 @dataclass
@@ -69,12 +82,17 @@ def problem(
         "title": HTTPStatus(status).phrase,
         "status": status,
         "code": code,
-        "detail": detail,
+        "detail": _encodable(detail),
         "request_id": current_request_id(),
     }
     if errors:
         body["errors"] = [error.as_json() for error in errors]
     return body
+
+
+def _encodable(text: str) -> str:
+    """What a customer sent may be quoted to them, and half a surrogate pair has no UTF-8."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _escape(part: object) -> str:
@@ -153,15 +171,59 @@ def problem_from_exception(exc: Exception, context: Mapping[str, Any]) -> Respon
         case exceptions.UnsupportedMediaType():
             detail = f"{exc.detail} Send the content type that the API reference names."
             status, body = 415, problem(415, "validation_error", detail)
-        case RequestDataTooBig() | TooManyFilesSent():
-            detail = "The request is larger than this route takes."
+        case RequestDataTooBig() | TooManyFilesSent() | TooManyFieldsSent():
+            detail = "The request is larger, or has more parts, than this route takes."
             status, body = 413, problem(413, "payload_too_large", detail)
+        case SuspiciousOperation() | UnreadablePostError():
+            status, body = 400, problem(400, "validation_error", _UNREADABLE)
+        case _ if (what := outage_of(exc)) is not None:
+            status, body = 503, _unavailable(what, exc)
+            headers["Retry-After"] = str(RETRY_AFTER_S)
         case _:
             log.exception("request.failed", exc_info=exc)
             status, body = 500, _internal()
     response = Response(body, status=status, headers=headers)
     response.content_type = CONTENT_TYPE
     return response
+
+
+_UNREADABLE = "The request could not be read."
+
+
+def _unavailable(what: str, exc: Exception) -> dict[str, Any]:
+    log.error("outage", what=what, error=type(exc).__name__)
+    detail = (
+        f"A part of the service ({what}) does not answer at the moment. Try again in "
+        f"{RETRY_AFTER_S} s; with an Idempotency-Key nothing is done twice."
+    )
+    return problem(503, "service_unavailable", detail)
+
+
+def unavailable_response(down: Sequence[str], checks: Mapping[str, str]) -> JsonResponse:
+    """The 503 of a readiness check: a problem that names what is down, with every check's result."""
+    detail = f"Not ready: {', '.join(down)}."
+    body = problem(503, "service_unavailable", detail) | {"checks": dict(checks)}
+    response = _plain(body)
+    response["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+class OutageMiddleware:
+    """Answers 503 for views that are not DRF's, whose exceptions pass by its handler."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> JsonResponse | None:
+        what = outage_of(exception)
+        if what is None:
+            return None
+        response = _plain(_unavailable(what, exception))
+        response["Retry-After"] = str(RETRY_AFTER_S)
+        return response
 
 
 def _internal() -> dict[str, Any]:
@@ -187,7 +249,7 @@ def method_not_allowed(request: HttpRequest, allowed: Sequence[str]) -> JsonResp
 
 
 def handler400(request: HttpRequest, exception: Exception) -> JsonResponse:
-    return problem_response(400, "validation_error", "The request could not be read.")
+    return problem_response(400, "validation_error", _UNREADABLE)
 
 
 def handler403(request: HttpRequest, exception: Exception) -> JsonResponse:

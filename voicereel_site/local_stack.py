@@ -1,4 +1,4 @@
-"""Web and worker as processes of this machine: what ``make run``, the demo, the tests and the
+"""Web, worker and relay as processes of this machine: what ``make run``, the demo, the tests and the
 benchmarks start.
 
     python -m voicereel_site.local_stack --port 8000
@@ -27,7 +27,7 @@ _STOP_S = 15.0
 
 
 class StackFailed(Exception):
-    """Web or worker did not start, or ended by itself."""
+    """A process did not start, or ended by itself."""
 
 
 def free_port() -> int:
@@ -43,9 +43,9 @@ def port_is_busy(port: int) -> bool:
 
 
 class LocalStack:
-    """Migrates, then runs granian and a Celery worker until the block ends.
+    """Migrates, then runs granian, a Celery worker and the relay until the block ends.
 
-    environment: on top of this process's own; log: where both write, default this terminal.
+    environment: on top of this process's own; log: where they write, default this terminal.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class LocalStack:
         self.log_name = "" if log is None else str(log.name)
         self.web: subprocess.Popen[bytes] | None = None
         self.worker: subprocess.Popen[bytes] | None = None
+        self.relay: subprocess.Popen[bytes] | None = None
 
     def manage(self, *arguments: str) -> str:
         """Run a management command. Returns what it printed."""
@@ -77,28 +78,33 @@ class LocalStack:
             raise StackFailed(f"manage.py {arguments[0]} failed:\n{done.stderr.strip()}")
         return done.stdout.strip()
 
-    def start_web(self) -> None:
+    def start_web(self, application: str = "voicereel_site.wsgi:application") -> None:
         """Two processes of two threads, as the API's speed was measured."""
         self.web = self._start(
-            "granian",
-            *("--interface", "wsgi", "voicereel_site.wsgi:application"),
+            *("-m", "granian", "--interface", "wsgi", application),
             *("--host", "127.0.0.1", "--port", str(self.port)),
             *("--workers", "2", "--blocking-threads", "2"),
             *("--no-access-log", "--log-level", "warning"),
+            # A worker that is killed for its memory, say, must not end its neighbour.
+            *("--respawn-failed-workers", "--respawn-interval", "0.5"),
         )
         self._wait_until_ready()
 
-    def start_worker(self) -> None:
+    def start_worker(self, application: str = "voicereel_site") -> None:
         """One process: tasks are threads, because the engine's model is loaded once."""
         self.worker = self._start(
-            *("celery", "--quiet", "-A", "voicereel_site", "worker", "-B"),
+            *("-m", "celery", "--quiet", "-A", application, "worker", "-B"),
             *("--pool", "threads", "--concurrency", "4", "--queues", "default,render"),
             *("--without-heartbeat", "--without-gossip", "--without-mingle"),
         )
 
+    def start_relay(self) -> None:
+        """Publishes what the fast path did not, and deletes files."""
+        self.relay = self._start("manage.py", "relay")
+
     def _start(self, *command: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", *command],
+            [sys.executable, *command],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -120,16 +126,19 @@ class LocalStack:
                 time.sleep(0.1)
         raise StackFailed("The web process did not start; its log says why.")
 
+    def _processes(self) -> dict[str, subprocess.Popen[bytes] | None]:
+        return {"web": self.web, "worker": self.worker, "relay": self.relay}
+
     def ended(self) -> str | None:
         """The name of a process that ended by itself, if one did."""
-        for name, process in (("web", self.web), ("worker", self.worker)):
+        for name, process in self._processes().items():
             if process is not None and process.poll() is not None:
                 return name
         return None
 
     def stop(self) -> None:
-        """End both: politely, and after a while for good."""
-        running = [process for process in (self.web, self.worker) if process]
+        """End all: politely, and after a while for good."""
+        running = [process for process in self._processes().values() if process]
         for process in running:
             if process.poll() is None:
                 process.terminate()
@@ -138,12 +147,13 @@ class LocalStack:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=max(0.1, deadline - time.monotonic()))
             kill_group(process)
-        self.web = self.worker = None
+        self.web = self.worker = self.relay = None
 
     def __enter__(self) -> Self:
         self.manage("migrate", "--verbosity", "0")
         try:
             self.start_worker()
+            self.start_relay()
             self.start_web()
             if name := self.ended():
                 raise StackFailed(f"The {name} process ended at once; its log says why.")
@@ -169,7 +179,7 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Run web and worker until Ctrl-C.")
+    parser = argparse.ArgumentParser(description="Run web, worker and relay until Ctrl-C.")
     parser.add_argument("--port", type=int, default=8000)
     port = parser.parse_args().port
     if port_is_busy(port):

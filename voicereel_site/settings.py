@@ -11,6 +11,8 @@ from pathlib import Path
 
 import environ
 import structlog
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config as S3ClientConfig
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -19,7 +21,8 @@ env = environ.Env(
     # name=(type, value when unset)
     DATABASE_URL=(str, ""),  # postgres://user:password@host:5432/name; unset: SQLite under var/
     REDIS_URL=(str, ""),  # redis://host:6379/0; unset: messages are files under var/
-    VOICEREEL_VAR=(str, str(BASE_DIR / "var")),  # everything the embedded profile writes
+    # Scratch files, and everything that the embedded profile keeps; a disk of its own serves best.
+    VOICEREEL_VAR=(str, str(BASE_DIR / "var")),
     VOICEREEL_SECRET_KEY=(str, ""),  # signs links; unset: made once and kept in var/
     VOICEREEL_API_KEY_PEPPER=(str, ""),  # keys are stored as HMACs under it; unset: as above
     VOICEREEL_ALLOWED_HOSTS=(list, ["127.0.0.1", "localhost", "[::1]"]),
@@ -28,10 +31,14 @@ env = environ.Env(
     VOICEREEL_ENGINE=(str, "kokoro"),  # kokoro | tone
     VOICEREEL_ENGINE_THREADS=(int, os.cpu_count() or 1),  # lines spoken at the same time
     KOKORO_MODEL_PATH=(str, ""),  # the official kokoro-v1.0 ONNX file instead of the packaged one
-    VOICEREEL_S3_BUCKET=(str, ""),  # unset: files live under var/audio
+    # The bucket; unset: files live under var/audio. Credentials come as boto3 finds them, such as
+    # from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or the machine's role.
+    VOICEREEL_S3_BUCKET=(str, ""),
     VOICEREEL_S3_ENDPOINT_URL=(str, ""),  # unset: AWS
     VOICEREEL_S3_REGION=(str, ""),
-    VOICEREEL_RETENTION_HOURS=(int, 30 * 24),  # how long a finished job and its files are kept
+    VOICEREEL_S3_ADDRESSING_STYLE=(str, "auto"),  # auto | path | virtual
+    VOICEREEL_S3_ENCRYPTION=(str, ""),  # AES256 | aws:kms: at the server; unset: the bucket's own
+    VOICEREEL_S3_KMS_KEY_ID=(str, ""),  # with aws:kms; unset: the account's default key
 )
 
 
@@ -51,7 +58,9 @@ def _refuse_unknown_variables() -> None:
 _refuse_unknown_variables()
 
 VAR_DIR = Path(env("VOICEREEL_VAR")).resolve()
-VAR_DIR.mkdir(parents=True, exist_ok=True)
+# Uploads being received and audio being encoded: in one place, which is swept.
+SCRATCH_DIR = VAR_DIR / "scratch"
+SCRATCH_DIR.mkdir(parents=True, exist_ok=True)
 
 
 def _secret(name: str, filename: str) -> str:
@@ -96,6 +105,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "voicereel_site.request_log.RequestLogMiddleware",
+    "voicereel_site.errors.OutageMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -122,6 +132,18 @@ if env("DATABASE_URL"):
     DATABASES = {"default": env.db_url("DATABASE_URL")}
     DATABASES["default"]["CONN_MAX_AGE"] = 60
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    _database_options = {
+        # A server that is away is an error within seconds, and one that hangs within a minute.
+        "connect_timeout": 3,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+        "options": "-c statement_timeout=60s -c lock_timeout=20s "
+        "-c idle_in_transaction_session_timeout=60s",
+    }
+    # What the address says, such as sslmode, stands.
+    DATABASES["default"]["OPTIONS"] = _database_options | DATABASES["default"].get("OPTIONS", {})
 else:
     DATABASES = {
         "default": {
@@ -138,21 +160,41 @@ else:
     }
 
 # Only the decoder's child process limits what a reference may hold; Django spools it to disk.
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
-DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024  # bytes of a JSON body: 200,000 characters fit
+FILE_UPLOAD_HANDLERS = ["accounts.scratch.UploadHandler"]
+FILE_UPLOAD_TEMP_DIR = str(SCRATCH_DIR)
+# Bytes of a JSON body, and of the fields of a form. The longest script fits, escaped throughout
+# (200,000 characters, 12 bytes each).
+DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
 DATA_UPLOAD_MAX_NUMBER_FILES = 20
 
 if env("VOICEREEL_S3_BUCKET"):
+    _s3_object = {}
+    if env("VOICEREEL_S3_ENCRYPTION"):
+        _s3_object["ServerSideEncryption"] = env("VOICEREEL_S3_ENCRYPTION")
+    if env("VOICEREEL_S3_KMS_KEY_ID"):
+        _s3_object["SSEKMSKeyId"] = env("VOICEREEL_S3_KMS_KEY_ID")
     _audio_storage = {
         "BACKEND": "storages.backends.s3.S3Storage",
         "OPTIONS": {
             "bucket_name": env("VOICEREEL_S3_BUCKET"),
             "endpoint_url": env("VOICEREEL_S3_ENDPOINT_URL") or None,
             "region_name": env("VOICEREEL_S3_REGION") or None,
-            "signature_version": "s3v4",
             "default_acl": None,
             "file_overwrite": True,
+            "object_parameters": _s3_object,
+            "client_config": S3ClientConfig(
+                signature_version="s3v4",
+                s3={"addressing_style": env("VOICEREEL_S3_ADDRESSING_STYLE")},
+                connect_timeout=3,
+                read_timeout=20,
+                retries={"mode": "standard", "total_max_attempts": 3},
+                # Newer boto3 adds checksums that other S3 servers than AWS do not all know.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+            # Two parts of 8 MB under way: an hour of WAV (317 MB) takes no more memory than a minute.
+            "transfer_config": TransferConfig(max_concurrency=2, max_io_queue=4),
         },
     }
 else:
@@ -165,7 +207,6 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 LINK_TTL_S = 15 * 60
-RETENTION_HOURS = env("VOICEREEL_RETENTION_HOURS")
 
 ENGINE = env("VOICEREEL_ENGINE")
 ENGINE_THREADS = env("VOICEREEL_ENGINE_THREADS")
@@ -175,7 +216,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.HasApiKey"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["voicereel_site.shapes.ShallowJsonParser"],
+    "DEFAULT_PARSER_CLASSES": ["voicereel_site.shapes.BoundedJsonParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "voicereel_site.errors.AlwaysJson",
     "DEFAULT_SCHEMA_CLASS": "voicereel_site.openapi.ProblemAwareSchema",
     "EXCEPTION_HANDLER": "voicereel_site.errors.problem_from_exception",
@@ -198,45 +239,76 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
+REDIS_URL = env("REDIS_URL")
 CELERY = {
-    "broker_url": env("REDIS_URL") or "filesystem://",
+    "broker_url": REDIS_URL or "filesystem://",
     "task_default_queue": "default",
     "task_routes": {"synthesis.render_job": {"queue": "render"}},
+    # Messages are nudges and rows are the truth (synthesis.tasks): what follows makes recovery
+    # quick; that nothing is lost does not depend on it.
+    #
+    # Nobody waits for a result, and storing them would write to Redis for nothing.
     "task_ignore_result": True,
-    # A message is acknowledged when its work is done and comes back when its worker dies; the
-    # job row decides whether that means anything.
+    # A message is acknowledged when its work is done. Acknowledged early, it is lost with its worker
+    # (measured: kill -9 of the worker or of a pool child, 0 of 1 completed).
     "task_acks_late": True,
+    # With a prefork pool a killed child's message would count as done in spite of acks_late
+    # (measured); with this it came back in 3.2 s.
     "task_reject_on_worker_lost": True,
+    # A worker holds no messages that another could be working on.
     "worker_prefetch_multiplier": 1,
-    "worker_hijack_root_logger": False,
+    # On SIGQUIT a worker goes on for so long before it gives its messages back (measured: a 3 s
+    # task was finished and not run twice). SIGTERM waits for all of them.
+    "worker_soft_shutdown_timeout": 10.0,
+    # A worker outlives any outage of its broker, before its first connection and after.
     "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    # Work in hand goes on without the broker: its lease is in the database.
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "broker_connection_timeout": 3,
+    "worker_hijack_root_logger": False,
+    # Sweeps that nobody took up in time are not worth taking up: the next one is there.
     "beat_schedule": {
-        "relay-outbox": {"task": "accounts.relay_outbox", "schedule": 2.0},
-        "sweep-jobs": {"task": "synthesis.sweep_jobs", "schedule": 10.0},
-        "sweep-speakers": {"task": "speakers.sweep_speakers", "schedule": 30.0},
-        "erase-expired": {"task": "synthesis.erase_expired_jobs", "schedule": 600.0},
+        name: {"task": task, "schedule": every_s, "options": {"expires": every_s}}
+        for name, task, every_s in (
+            ("sweep-jobs", "synthesis.sweep_jobs", 10.0),
+            ("sweep-speakers", "speakers.sweep_speakers", 30.0),
+            ("erase-expired-jobs", "synthesis.erase_expired_jobs", 60.0),
+            ("forget-replies", "accounts.forget_replies", 3600.0),
+            ("sweep-scratch", "accounts.sweep_scratch", 3600.0),
+            ("reconcile-storage", "synthesis.reconcile_storage", 24 * 3600.0),
+        )
     },
     "beat_schedule_filename": str(VAR_DIR / "celerybeat-schedule"),
 }
-if env("REDIS_URL"):
+if REDIS_URL:
+    CELERY["broker_transport"] = "voicereel_site.brokers:RedisTransport"
     CELERY["broker_transport_options"] = {
-        # Rendering is renewed by the job's lease, not by this; it only has to outlast one task.
+        # After this kombu gives a message that nobody acknowledged to another worker. A render may
+        # take longer; the second worker finds the job leased and lets go.
         "visibility_timeout": 3600,
-        # kombu looks for messages of dead workers every interval x throttle seconds: by default
-        # 100 s, measured to delay recovery by that long.
+        # kombu looks for such messages every interval x throttle seconds: by default 100 s, which
+        # delayed recovery by that long (measured: 103.9 s, and 13.7 s with 1 x 1 s).
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
+        # A Redis that hangs is an error to a publisher within seconds. Longer than the blocking
+        # reads of a worker, which end each second.
+        "socket_connect_timeout": 2,
+        "socket_timeout": 3,
+        # Nor does a publisher try for long to connect, by default 6 s: the outbox tries again.
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0.1,
     }
 else:
     _queue_dir = VAR_DIR / "queue"
-    for _name in ("messages", "processed", "control"):
+    for _name in ("messages", "control"):
         (_queue_dir / _name).mkdir(parents=True, exist_ok=True)
+    CELERY["broker_transport"] = "voicereel_site.brokers:FileTransport"
     CELERY["broker_transport_options"] = {
         "data_folder_in": str(_queue_dir / "messages"),
         "data_folder_out": str(_queue_dir / "messages"),
-        "processed_folder": str(_queue_dir / "processed"),
         "control_folder": str(_queue_dir / "control"),
-        "store_processed": False,
         "polling_interval": 0.1,  # seconds
     }
     # One worker on one machine: nothing listens to worker events or remote control.

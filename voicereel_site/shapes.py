@@ -1,11 +1,18 @@
 """What all request bodies have in common."""
 
+import io
+import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
+
+_MOST_NAMED = 100  # unknown fields; somebody who sends a million needs no list of them
 
 
 class StrictSerializer(serializers.Serializer):
@@ -27,21 +34,47 @@ class StrictSerializer(serializers.Serializer):
         known = ", ".join(self.fields)
         return {
             str(name)[:100]: [f"There is no field of this name; there are {known}."]
-            for name in names
+            for name in names[:_MOST_NAMED]
         }
 
 
-class ShallowJsonParser(JSONParser):
-    """DRF's parser, for which brackets nested without end are unreadable and not our failure."""
+# The longest script may consist of brackets. A million empty objects would take 100 MB of memory.
+_MOST_BRACKETS = 210_000
 
-    def parse(self, *args: Any, **kwargs: Any) -> Any:
+
+class BoundedJsonParser(JSONParser):
+    """DRF's parser with an end: of bytes, which DRF reads past Django's limit, of depth, of objects."""
+
+    def parse(
+        self,
+        stream: Any,
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        meta = (parser_context or {})["request"].META
+        # What is declared is all that can be read: Django reads no further.
+        if int(meta.get("CONTENT_LENGTH") or 0) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            raise RequestDataTooBig
+        body = stream.read()
+        if body.count(b"{") + body.count(b"[") > _MOST_BRACKETS:
+            raise ParseError("JSON has more objects and lists than any request needs.")
         try:
-            return super().parse(*args, **kwargs)
+            return super().parse(io.BytesIO(body), media_type, parser_context)
         except RecursionError as exc:
             raise ParseError("JSON is nested too deeply.") from exc
 
 
-class PlainText(serializers.CharField):
+class BoundedList(serializers.ListField):
+    """A list whose length is looked at first: DRF validates a million entries and then counts them."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if isinstance(data, list) and len(data) > self.max_length:
+            raise serializers.ValidationError(f"At most {self.max_length} entries.")
+        value: list[Any] = super().to_internal_value(data)
+        return value
+
+
+class EncodableText(serializers.CharField):
     """Text without NUL or lone surrogates, which neither PostgreSQL nor UTF-8 can hold."""
 
     def to_internal_value(self, data: Any) -> str:
@@ -51,15 +84,54 @@ class PlainText(serializers.CharField):
         return value
 
 
+# What is neither seen nor heard, and can make two texts look alike or a text look like another:
+# control characters but for tab and line ends; soft hyphen; Arabic letter mark; zero-width space and
+# the direction marks; line and paragraph separators; bidirectional embeddings, overrides and
+# isolates; word joiner and invisible operators; byte-order mark; interlinear marks; tags. The
+# joiners U+200C and U+200D stay: Persian, Hindi and emoji are written with them. After "Trojan
+# Source" (Boucher and Anderson 2021) and UTS #39, section 5.4.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+
+class SpokenText(EncodableText):
+    """Text to be spoken and shown: without invisible characters, composed (NFC).
+
+    They come with what is pasted from web pages and word processors, so they are taken out rather
+    than refused. Decomposed Korean, as macOS writes file names, becomes syllables again.
+    """
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        if isinstance(data, str) and "\0" not in data:
+            data = unicodedata.normalize("NFC", _INVISIBLE.sub("", data))
+        return super().run_validation(data)
+
+
+class NameText(EncodableText):
+    """A name or title: one line without invisible characters, refused so that names stay distinct."""
+
+    def to_internal_value(self, data: Any) -> str:
+        value = unicodedata.normalize("NFC", super().to_internal_value(data))
+        if found := _INVISIBLE.search(value) or re.search(r"[\t\r\n]", value):
+            raise serializers.ValidationError(
+                f"Contains the invisible character U+{ord(found.group()):04X}. Leave it out."
+            )
+        if value and not any(unicodedata.category(c)[0] in "LNPSM" for c in value):
+            raise serializers.ValidationError("Has nothing that can be seen.")
+        return value
+
+
 def metadata_field() -> serializers.DictField:
     """Up to 20 strings of the customer's own, kept and given back as they are."""
-    return _Metadata(child=PlainText(max_length=500, allow_blank=True), required=False)
+    return _Metadata(child=EncodableText(max_length=500, allow_blank=True), required=False)
 
 
 class _Metadata(serializers.DictField):
     def to_internal_value(self, data: Any) -> dict[str, str]:
-        value: dict[str, str] = super().to_internal_value(data)
-        if len(value) > 20:
+        if isinstance(data, Mapping) and len(data) > 20:
             raise serializers.ValidationError("At most 20 metadata entries.")
-        name = PlainText(max_length=64)
+        value: dict[str, str] = super().to_internal_value(data)
+        name = EncodableText(max_length=64)
         return {name.run_validation(key): text for key, text in value.items()}

@@ -3,7 +3,7 @@
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
 
-from voicereel_site import errors
+from voicereel_site import errors, outages
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -13,8 +13,19 @@ def healthz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+def readyz(request: HttpRequest) -> JsonResponse:
+    """Whether everything we stand on answers, and what does not. 503 while something is down."""
+    if request.method not in ("GET", "HEAD"):
+        return errors.method_not_allowed(request, ["GET", "HEAD"])
+    states = outages.check_all()
+    if down := [name for name, state in states.items() if state != "ok"]:
+        return errors.unavailable_response(down, states)
+    return JsonResponse({"status": "ok", "checks": states})
+
+
 urlpatterns = [
     path("healthz", healthz),
+    path("readyz", readyz),
     path("v1/", include("voicereel_site.api_v1")),
 ]
 

@@ -1,6 +1,5 @@
 """The product as its customers meet it: real web and worker processes, real HTTP."""
 
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,21 +8,16 @@ import psycopg2
 import pytest
 import redis
 
+from tests.environment import POSTGRES, REDIS, servers_missing
 from voicereel_site.local_stack import LocalStack
-
-# Where a developer's own PostgreSQL and Redis answer, as on the usual CI machine.
-_POSTGRES = os.environ.get("TEST_POSTGRES", "postgres://postgres@127.0.0.1:5432/postgres")
-_REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/9")
 
 
 def _production(folder: Path) -> Iterator[dict[str, str]]:
     """Settings of the production profile, on a database of the test's own."""
-    try:
-        admin = psycopg2.connect(_POSTGRES, connect_timeout=3)
-        broker = redis.Redis.from_url(_REDIS, socket_connect_timeout=3)
-        broker.ping()
-    except (psycopg2.OperationalError, redis.RedisError) as exc:
-        pytest.skip(f"PostgreSQL and Redis do not both answer here: {exc}")
+    if missing := servers_missing():
+        pytest.skip(missing)
+    admin = psycopg2.connect(POSTGRES)
+    broker = redis.Redis.from_url(REDIS)
     admin.autocommit = True
     name = f"voicereel_test_{uuid.uuid4().hex[:8]}"
     with admin.cursor() as cursor:
@@ -31,8 +25,8 @@ def _production(folder: Path) -> Iterator[dict[str, str]]:
     broker.flushdb()
     try:
         yield {
-            "DATABASE_URL": _POSTGRES.rsplit("/", 1)[0] + f"/{name}",
-            "REDIS_URL": _REDIS,
+            "DATABASE_URL": POSTGRES.rsplit("/", 1)[0] + f"/{name}",
+            "REDIS_URL": REDIS,
             "VOICEREEL_SECRET_KEY": uuid.uuid4().hex * 2,
             "VOICEREEL_API_KEY_PEPPER": uuid.uuid4().hex * 2,
             "VOICEREEL_VAR": str(folder),

@@ -67,9 +67,16 @@ def test_a_deleted_jobs_files_are_gone(
     job = client.synthesize([{"speaker_id": speaker.id, "text": "Hello."}])
     client.wait_for_job(job.id, timeout_s=60)
     folder = Path(profile["VOICEREEL_VAR"]) / "audio"
-    assert any(job.id in path for path, _, _ in os.walk(folder))
+
+    def files_left() -> list[str]:
+        return [name for path, _, files in os.walk(folder) if job.id in path for name in files]
+
+    assert len(files_left()) == 5
     client.delete_job(job.id)
-    assert not [name for path, _, files in os.walk(folder) if job.id in path for name in files]
+    deadline = time.monotonic() + 10
+    while files_left() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert files_left() == []
 
 
 @pytest.mark.services

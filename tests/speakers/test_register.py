@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from botocore.exceptions import EndpointConnectionError
 from django.core.files.storage import default_storage
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import OutboxMessage
 from accounts.outbox import relay
 from speakers.enrollment import claim_analysis
 from speakers.models import ReferenceClip, Speaker
+from synthesis import tasks, voices
 from synthesis.audio import Encoder
 from synthesis.formats import OutputChoice
 from synthesis.models import Job
@@ -74,7 +77,10 @@ def test_a_registered_speaker_is_shown_and_waits_for_its_analysis(
     assert shown["consent_at"]
     assert alder.get(reply["Location"]).json() == shown
     message = OutboxMessage.objects.get()
-    assert (message.subject, message.payload) == ("synthesis.prepare_speaker", [shown["id"]])
+    assert (message.subject, message.payload) == (
+        shown["id"],
+        {"task": "synthesis.prepare_speaker"},
+    )
 
 
 def test_thirty_seconds_are_enough_and_less_is_refused_naming_the_seconds(
@@ -159,6 +165,7 @@ def test_consent_is_required(alder: Api, recording: Recording, consent: str | No
         ({"metadata": "[1]"}, "/metadata"),
         ({"metadata": '{"a": {"b": "c"}}'}, "/metadata/a"),
         ({"metadata": "[" * 20_000}, "/metadata"),
+        ({"metadata": '{"a": ' + "9" * 5_000 + "}"}, "/metadata"),
         ({"transcript": "x" * 20_001}, "/transcript"),
         ({"voice": "deep"}, "/voice"),
     ],
@@ -325,6 +332,24 @@ def test_an_analysis_that_three_workers_lost_fails_the_speaker(
     assert [reason["code"] for reason in shown["failure_reasons"]] == ["worker_lost"]
 
 
+def test_an_outage_costs_an_analysis_no_attempt(
+    alder: Api, make_speaker: Callable[..., Speaker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speaker = make_speaker(alder, status="processing")
+
+    def away(speaker: Speaker) -> None:
+        raise EndpointConnectionError(endpoint_url="http://s3")
+
+    monkeypatch.setattr(voices, "prepare_speaker", away)
+    for _ in range(5):
+        OutboxMessage.objects.all().delete()
+        tasks.prepare_speaker(speaker.pk)
+        speaker.refresh_from_db()
+        assert (speaker.status, speaker.analysis_attempts) == ("processing", 0)
+        [again] = OutboxMessage.objects.all()
+        assert (again.subject, again.due_at > timezone.now()) == (speaker.pk, True)
+
+
 def test_a_speakers_name_and_metadata_can_be_changed(
     alder: Api, make_speaker: Callable[..., Speaker]
 ) -> None:
@@ -370,8 +395,8 @@ def test_waiting_jobs_of_a_deleted_speaker_fail_and_name_it(
     unconcerned = alder.post("/v1/synthesize", {"script": script[:1]}).json()["id"]
     render(finished)
     assert alder.delete(f"/v1/speakers/{bo.pk}").status_code == 204
-    asked = OutboxMessage.objects.filter(subject="synthesis.fail_jobs_of_speaker").get()
-    assert asked.payload == [bo.pk]
+    asked = OutboxMessage.objects.filter(subject=bo.pk).get()
+    assert asked.payload == {"task": "synthesis.fail_jobs_of_speaker"}
     fail_jobs_of_speaker(Speaker.objects.get(pk=bo.pk))
     shown = alder.get(f"/v1/jobs/{waiting}").json()
     assert shown["status"] == "failed"

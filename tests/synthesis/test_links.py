@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from accounts.outbox import relay
-from accounts.stored_files import delete_folder
+from accounts.stored_files import delete_below
 from tests.accounts.disk import files_below
 from tests.conftest import Api
 
@@ -258,7 +258,7 @@ def test_deleting_one_job_leaves_the_files_of_another(
 
 
 def test_a_file_that_is_lost_is_said_to_be_gone(alder: Api, finished: dict[str, Any]) -> None:
-    delete_folder(f"t/{alder.tenant.pk}/j/{finished['id']}")
+    delete_below(f"t/{alder.tenant.pk}/j/{finished['id']}")
     reply = get(finished["audio"]["url"])
     assert reply.status_code == 404
     assert reply["Content-Type"] == "application/problem+json"

@@ -1,17 +1,23 @@
 """The worker's side of a job: never lost, never spoken twice, never billed twice."""
 
+import errno
+import io
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from celery import current_app
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.utils import timezone
 
 from accounts.models import OutboxMessage
 from accounts.outbox import relay
 from billing.models import UsageEvent
 from speakers.models import Speaker
-from synthesis import rendering
+from synthesis import rendering, storage
 from synthesis.engines.base import FailedLine, LineToSpeak, SpokenLine
 from synthesis.engines.tone import ToneEngine
 from synthesis.models import Job, Line
@@ -60,6 +66,12 @@ def claimed(job_id: str) -> Job:
 
 def keys_of(job_id: str) -> dict[str, str]:
     return dict(Line.objects.filter(job=job_id).values_list("line_id", "audio_key"))
+
+
+def drain_the_queue() -> None:
+    """Other tests leave messages, which nobody takes up here."""
+    with current_app.connection_for_write() as broker:
+        broker.default_channel.queue_purge("render")
 
 
 def usage_of(api: Api) -> list[tuple[str, str, int]]:
@@ -315,6 +327,143 @@ def test_a_job_that_a_customer_retries_has_three_attempts_again(alder: Api, subm
     assert Job.objects.get().error_code == "worker_lost"
 
 
+def test_suspect_jobs_run_one_at_a_time_until_a_new_line_clears_them(
+    alder: Api, submit: Submit, engine: WatchedEngine
+) -> None:
+    ids = [submit(alder, "One.", "Two.")["id"] for _ in range(4)]
+    for job_id in ids[:3]:  # three that ran beside each other when their worker died
+        claimed(job_id)
+        abandon(job_id)
+    suspect = claimed(ids[0])
+    assert suspect.fruitless_attempts == 1
+    assert claim_job(ids[1]) is None
+    assert claim_job(ids[2]) is None
+    assert claimed(ids[3]).fruitless_attempts == 0  # a fresh job is no suspect
+    assert Job.objects.get(pk=ids[1]).fruitless_attempts == 0  # nor blamed for waiting
+
+    OutboxMessage.objects.all().delete()
+    engine.after_a_line = lambda: claims.append(claim_job(ids[1]))
+    claims: list[Job | None] = []
+    rendering.render(suspect)
+    # Its first line let the next one in, and asked a worker to come for it.
+    assert [claim and claim.pk for claim in claims] == [ids[1], None]
+    asked = OutboxMessage.objects.filter(payload__task="synthesis.render_job")
+    assert [message.subject for message in asked] == [ids[1]]
+
+
+def test_a_suspect_whose_worker_died_again_frees_the_quarantine(alder: Api, submit: Submit) -> None:
+    ids = [submit(alder)["id"] for _ in range(2)]
+    for job_id in ids:
+        claimed(job_id)
+        abandon(job_id)
+    claimed(ids[0])
+    assert claim_job(ids[1]) is None
+    abandon(ids[0])
+    assert claimed(ids[1]).fruitless_attempts == 1
+
+
+@pytest.mark.parametrize(
+    "outage",
+    [
+        EndpointConnectionError(endpoint_url="http://s3"),
+        ClientError({"Error": {"Code": "SlowDown"}}, "PutObject"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        OperationalError("database is locked"),
+    ],
+)
+@pytest.mark.django_db(transaction=True)  # a connection that failed is closed
+def test_an_outage_gives_a_job_back_and_costs_no_attempt(
+    alder: Api,
+    submit: Submit,
+    engine: WatchedEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    outage: Exception,
+) -> None:
+    job = submit(alder, "One.", "Two.")
+    put_line = storage.put_line
+
+    def fail(*args: Any) -> str:
+        raise outage
+
+    for _ in range(5):  # more often than a job may fail
+        monkeypatch.setattr(storage, "put_line", fail)
+        OutboxMessage.objects.all().delete()
+        rendering.render(claimed(job["id"]))
+        row = Job.objects.get()
+        assert (row.status, row.lease_expires_at, row.fruitless_attempts) == ("queued", None, 0)
+        [nudge] = OutboxMessage.objects.all()
+        wait_s = (nudge.due_at - timezone.now()).total_seconds()
+        assert (nudge.subject, 5 < wait_s <= 10) == (job["id"], True)
+    monkeypatch.setattr(storage, "put_line", put_line)
+    rendering.render(claimed(job["id"]))
+    assert Job.objects.get().status == "succeeded"
+    assert len(usage_of(alder)) == 2
+
+
+def test_an_error_of_our_own_is_an_attempt(
+    alder: Api, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(alder)
+
+    def fail(*args: Any) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(storage, "put_line", fail)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            rendering.render(claimed(job["id"]))
+    assert claim_job(job["id"]) is None
+    assert Job.objects.get().error_code == "worker_lost"
+
+
+def test_nothing_is_spoken_while_it_could_not_be_kept(
+    alder: Api, submit: Submit, engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(alder)
+
+    def away() -> None:
+        raise EndpointConnectionError(endpoint_url="http://s3")
+
+    monkeypatch.setattr(rendering, "require_storage", away)
+    rendering.render(claimed(job["id"]))
+    assert engine.spoken == []
+    assert Job.objects.get().status == "queued"
+
+
+def test_a_waiting_job_is_not_asked_for_again_while_its_message_may_be_in_the_queue(
+    alder: Api, submit: Submit
+) -> None:
+    job = submit(alder)
+    drain_the_queue()
+    current_app.send_task("synthesis.render_job", args=["job_other"], queue="render")
+    OutboxMessage.objects.all().delete()
+    Job.objects.update(nudged_at=timezone.now() - timedelta(minutes=9))
+    sweep_jobs()
+    assert not OutboxMessage.objects.exists()
+    Job.objects.update(nudged_at=timezone.now() - timedelta(minutes=11))
+    sweep_jobs()
+    assert OutboxMessage.objects.get().subject == job["id"]
+    drain_the_queue()
+
+
+def test_an_operator_sees_and_requeues_the_jobs_that_were_lost(alder: Api, submit: Submit) -> None:
+    job = submit(alder)
+    for _ in range(3):
+        claimed(job["id"])
+        abandon(job["id"])
+    assert claim_job(job["id"]) is None
+    out = io.StringIO()
+    call_command("lost_jobs", stdout=out)
+    assert job["id"] in out.getvalue()
+    assert "Alder" in out.getvalue()
+    assert "Hello there." not in out.getvalue()  # no content
+    with pytest.raises(CommandError):
+        call_command("lost_jobs", requeue=["job_none"])
+    call_command("lost_jobs", requeue=[job["id"]], stdout=out)
+    rendering.render(claimed(job["id"]))
+    assert Job.objects.get().status == "succeeded"
+
+
 def test_a_job_deleted_before_its_worker_begins_leaves_no_file(alder: Api, submit: Submit) -> None:
     job = submit(alder, "One.", "Two.")
     held = claimed(job["id"])
@@ -389,14 +538,15 @@ def test_a_job_whose_lines_are_all_kept_finishes_without_its_deleted_speaker(
 def test_lost_jobs_are_asked_for_again(alder: Api, submit: Submit) -> None:
     ids = {name: submit(alder)["id"] for name in ("fresh", "waiting", "held", "lost", "over")}
     long_ago = timezone.now() - timedelta(minutes=1)
-    Job.objects.filter(pk__in=[ids["waiting"], ids["over"]]).update(created_at=long_ago)
+    Job.objects.filter(pk__in=[ids["waiting"], ids["over"]]).update(nudged_at=long_ago)
     Job.objects.filter(pk=ids["over"]).update(status="canceled")
     claimed(ids["held"])
     claimed(ids["lost"])
     abandon(ids["lost"])
     OutboxMessage.objects.all().delete()
+    drain_the_queue()
     sweep_jobs()
-    asked = {message.payload[0] for message in OutboxMessage.objects.all()}
+    asked = {message.subject for message in OutboxMessage.objects.all()}
     assert asked == {ids["waiting"], ids["lost"]}
 
 

@@ -1,0 +1,29 @@
+"""``manage.py set_retention TENANT HOURS``"""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts.models import LONGEST_RETENTION_HOURS, Tenant
+
+
+class Command(BaseCommand):
+    help = "Set how long a tenant's finished jobs are kept, from the next job on."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("tenant", help="its id, ten_...")
+        parser.add_argument("hours", help="1 or more, or forever")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        hours = options["hours"]
+        if hours != "forever" and not (
+            hours.isdecimal() and 1 <= int(hours) <= LONGEST_RETENTION_HOURS
+        ):
+            raise CommandError(
+                f"HOURS is a whole number from 1 to {LONGEST_RETENTION_HOURS}, or forever."
+            )
+        kept = None if hours == "forever" else int(hours)
+        if not Tenant.objects.filter(pk=options["tenant"]).update(retention_hours=kept):
+            raise CommandError(f"There is no tenant {options['tenant']}.")
+        self.stdout.write(f"Jobs are kept {hours if kept is None else f'{kept} hours'}.")
