@@ -5,6 +5,12 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 ENVIRONMENT := $(BIN)/.installed
 DEV := $(BIN)/.installed-dev
+DEBIAN := $(BIN)/.installed-debian
+
+# What asks the database for more than storing rows, once more on PostgreSQL.
+BOTH_PROFILES := tests/accounts tests/billing tests/speakers \
+  tests/synthesis/test_rendering.py tests/synthesis/test_jobs.py tests/synthesis/test_synthesize.py \
+  tests/synthesis/test_links.py tests/synthesis/test_retention.py --ignore tests/accounts/test_outbox.py
 
 .PHONY: run demo test test-services check format bench-render openapi requirements voices \
         speaker-encoder clean
@@ -17,9 +23,12 @@ demo: $(ENVIRONMENT)  ## hear a two-speaker conversation
 
 test: $(DEV)  ## needs nothing but Python and PyPI; uses PostgreSQL and Redis where they answer
 	$(BIN)/python -m pytest
+	TEST_PROFILE=production $(BIN)/python -m pytest $(BOTH_PROFILES)
 
-test-services: $(DEV)  ## what is slow: an hour of audio, killed workers
-	$(BIN)/python -m pytest -m services
+test-services: $(DEV) $(DEBIAN)  ## what is slow, kills servers, or needs Debian packages (installs them)
+	$(BIN)/python -m pytest -m services --ignore tests/operations
+	$(BIN)/python -m pytest -m services tests/operations/test_hostile_clients.py
+	$(BIN)/python -m pytest -m services -n 3 tests/operations --ignore tests/operations/test_hostile_clients.py
 
 check: $(DEV)
 	$(BIN)/ruff format --check .
@@ -71,6 +80,16 @@ $(ENVIRONMENT): requirements.txt sdk/pyproject.toml
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install --require-hashes -r requirements.txt
 	@$(PIP) install --editable ./sdk
+	@touch $@
+
+$(DEBIAN): $(ENVIRONMENT) tests/debian-packages.txt
+	@packages=$$(grep -v '^#' tests/debian-packages.txt); \
+	  if ! dpkg --status $$packages > /dev/null 2>&1; then \
+	    echo "Installing Debian packages:" $$packages; \
+	    sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    $$sudo apt-get -qq update && $$sudo apt-get -qq install --yes --no-install-recommends $$packages > /dev/null; \
+	  fi
 	@touch $@
 
 $(DEV): $(ENVIRONMENT) requirements-dev.txt

@@ -1,0 +1,112 @@
+"""The product on servers that a test may kill: web, worker and relay with the tone engine."""
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import voicereel
+
+from tests.e2e.human_speech import two_cities
+from tests.operations.servers import Postgres, Redis, SeaweedFS
+from voicereel_site.local_stack import ROOT, LocalStack
+
+
+@dataclass
+class Site:
+    """A running product and what it stands on."""
+
+    stack: LocalStack
+    settings: dict[str, str]
+    postgres: Postgres | None = None
+    redis: Redis | None = None
+    s3: SeaweedFS | None = None
+    _key: str = field(default="", init=False)
+
+    @property
+    def key(self) -> str:
+        """An API key; the first call makes its tenant."""
+        if not self._key:
+            self._key = self.stack.manage("create_tenant", "Alder")
+        return self._key
+
+    def client(self, max_retries: int = 4) -> voicereel.Client:
+        return voicereel.Client(self.key, self.stack.url, max_retries=max_retries)
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Ask the database behind the product's back; ``?`` stands for a value."""
+        if self.postgres is None:
+            path = Path(self.settings["VOICEREEL_VAR"]) / "voicereel.sqlite3"
+            with closing(sqlite3.connect(path, timeout=20)) as database:
+                found = database.execute(query, values).fetchall()
+                database.commit()
+                return found
+        with (
+            closing(psycopg2.connect(self.postgres.url)) as database,
+            database,
+            database.cursor() as cursor,
+        ):
+            cursor.execute(query.replace("?", "%s"), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def files(self, part: str = "") -> list[str]:
+        """The storage keys that contain a text."""
+        if self.s3 is not None:
+            return sorted(key for key in self.s3.stored_keys() if part in key)
+        root = Path(self.settings["VOICEREEL_VAR"]) / "audio"
+        keys = (str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+        return sorted(key for key in keys if part in key)
+
+
+MakeSite = Callable[..., Site]
+
+
+@pytest.fixture
+def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
+    """Start the product: ``make_site("embedded")``, ``make_site("production", s3=True)``."""
+    started: list[Any] = []
+
+    def make(profile: str, *, s3: bool = False, **settings: str) -> Site:
+        folder = tmp_path_factory.mktemp(profile)
+        environment = {
+            "VOICEREEL_VAR": str(folder / "var"),
+            "VOICEREEL_ENGINE": "tone",
+            "PYTHONPATH": str(ROOT),  # the processes may import modules of these tests
+        }
+        postgres = redis = storage = None
+        if profile == "production":
+            postgres, redis = Postgres(folder / "postgres"), Redis(folder / "redis")
+            environment |= {
+                "DATABASE_URL": postgres.url,
+                "REDIS_URL": redis.url,
+                "VOICEREEL_SECRET_KEY": uuid.uuid4().hex * 2,
+                "VOICEREEL_API_KEY_PEPPER": uuid.uuid4().hex * 2,
+            }
+        if s3:
+            storage = SeaweedFS(folder / "s3")
+            environment |= storage.settings
+        for server in (postgres, redis, storage):
+            if server is not None:
+                server.start()
+                started.append(server)
+        environment |= settings
+        log = (folder / "voicereel.log").open("ab")
+        stack = LocalStack(environment=environment, log=log)
+        started.append(stack)
+        stack.__enter__()
+        return Site(stack, environment, postgres, redis, storage)
+
+    yield make
+    for one in reversed(started):
+        one.stop() if isinstance(one, LocalStack) else one.close()
+
+
+def ready_speaker(client: voicereel.Client) -> voicereel.Speaker:
+    """A speaker made of a human recording."""
+    made = client.register_speaker("Anna", two_cities(), consent=True)
+    return client.wait_for_speaker(made.id, timeout_s=60)

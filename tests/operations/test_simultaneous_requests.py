@@ -1,0 +1,80 @@
+"""Fifty threads and one Idempotency-Key, over HTTP, on both profiles."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.human_speech import two_cities
+from tests.operations.conftest import MakeSite, Site, ready_speaker
+
+pytestmark = pytest.mark.services
+
+THREADS = 50
+
+
+def at_once(ask: Callable[[int], httpx.Response]) -> list[httpx.Response]:
+    """The answers to fifty requests that begin together."""
+    together = Barrier(THREADS)
+
+    def one(number: int) -> httpx.Response:
+        together.wait(timeout=30)
+        return ask(number)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(one, range(THREADS)))
+
+
+@pytest.mark.parametrize("profile", ["embedded", "production"])
+def test_one_key_makes_one_job_one_charge_and_one_speaker(
+    make_site: MakeSite, profile: str
+) -> None:
+    site = make_site(profile)
+    client = site.client()
+    speaker = ready_speaker(client)
+    bodies = [
+        {"script": [{"speaker_id": speaker.id, "text": f"Version {version}."}]}
+        for version in (0, 1)
+    ]
+
+    def synthesize(key: str, body: dict[str, Any]) -> httpx.Response:
+        return post(site, "/v1/synthesize", key, json=body)
+
+    replies = at_once(lambda _: synthesize("same", bodies[0]))
+    assert {reply.status_code for reply in replies} <= {202, 409}
+    made = [reply for reply in replies if reply.status_code == 202]
+    assert len({reply.content for reply in made}) == 1
+    assert sum("Idempotent-Replayed" not in reply.headers for reply in made) == 1
+    [(job_id,)] = site.rows("SELECT id FROM synthesis_job")
+    client.wait_for_job(job_id, timeout_s=60)
+    usage = site.rows("SELECT meter FROM billing_usageevent ORDER BY meter")
+    assert usage == [("audio_ms",), ("characters",)]
+    assert synthesize("same", bodies[1]).status_code == 422
+    assert synthesize("same", bodies[1]).json()["code"] == "idempotency_key_reuse"
+
+    # Two bodies race for one key: one of them is done, the other's askers are told so.
+    replies = at_once(lambda number: synthesize("raced", bodies[number % 2]))
+    statuses = Counter(reply.status_code for reply in replies)
+    assert statuses[422] == THREADS // 2
+    assert statuses[202] + statuses[409] == THREADS // 2
+    assert site.rows("SELECT count(*) FROM synthesis_job") == [(2,)]
+
+    recording = two_cities().read_bytes()
+    form = {"name": "Ben", "language": "en", "consent": "true"}
+
+    def register(_: int) -> httpx.Response:
+        return post(site, "/v1/speakers", "ben", data=form, files={"audio": recording})
+
+    replies = at_once(register)
+    assert {reply.status_code for reply in replies} <= {201, 409}
+    assert len({reply.json()["id"] for reply in replies if reply.status_code == 201}) == 1
+    assert site.rows("SELECT count(*) FROM speakers_speaker WHERE name = 'Ben'") == [(1,)]
+
+
+def post(site: Site, path: str, key: str, **kwargs: Any) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {site.key}", "Idempotency-Key": key}
+    return httpx.post(site.stack.url + path, headers=headers, timeout=120, **kwargs)
