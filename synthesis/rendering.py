@@ -49,6 +49,15 @@ class JobLost(Exception):
     """The job was canceled, deleted, or taken up by another worker."""
 
 
+class WorkerStopping(Exception):
+    """This process was asked to end."""
+
+
+# Set when this process is asked to end: jobs are given back between two lines, for another worker to
+# go on with at once. A job that is being mixed is finished.
+stopping = threading.Event()
+
+
 class _Failure(Exception):
     """The job cannot succeed."""
 
@@ -169,11 +178,13 @@ def render(job: Job) -> None:
                 _mix(job)
         except JobLost:
             _step_back(job)
+        except WorkerStopping as exc:
+            _give_back(job, exc)
         except _Failure as failure:
             fail_job(job, failure.code, failure.detail, failure.line_id)
         except Exception as exc:
-            if what := outage_of(exc):
-                _give_back(job, what, exc)
+            if outage_of(exc):
+                _give_back(job, exc, after=_OUTAGE_WAIT)
             elif _ours(job).exists():
                 # Ours to mend. The next attempt is counted as the next after a dead worker.
                 with transaction.atomic():
@@ -185,9 +196,9 @@ def render(job: Job) -> None:
                 _step_back(job)
 
 
-def _give_back(job: Job, what: str, exc: Exception) -> None:
-    """Queue a job again because something we stand on is away; this attempt does not count."""
-    log.warning("job.given_back", outage=what, error=type(exc).__name__)
+def _give_back(job: Job, exc: Exception, *, after: timedelta = timedelta()) -> None:
+    """Queue a job again for no fault of its own; this attempt does not count."""
+    log.warning("job.given_back", outage=outage_of(exc), error=type(exc).__name__)
 
     def give_back() -> None:
         with transaction.atomic():
@@ -195,7 +206,7 @@ def _give_back(job: Job, what: str, exc: Exception) -> None:
                 status=Job.Status.QUEUED, lease_expires_at=None, nudged_at=timezone.now()
             )
             if given_back:
-                ask_for_task("synthesis.render_job", job.pk, after=_OUTAGE_WAIT)
+                ask_for_task("synthesis.render_job", job.pk, after=after)
         if not given_back:
             _step_back(job)
 
@@ -228,6 +239,8 @@ def _speak_missing_lines(job: Job, lease: Lease) -> None:
                 failed.append(result)
             else:
                 _keep_line(job, by_position[result.position], result)
+            if stopping.is_set():
+                raise WorkerStopping
     if failed:
         first = min(failed, key=lambda line: line.position)
         line_id = by_position[first.position].line_id

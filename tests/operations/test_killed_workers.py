@@ -110,6 +110,30 @@ def test_a_job_survives_its_worker_being_killed_at_any_point(
 
 
 @pytest.mark.parametrize("profile", PROFILES)
+def test_a_worker_that_is_asked_to_end_hands_its_job_on_at_once(
+    make_site: MakeSite, profile: str
+) -> None:
+    site = make_site(profile)
+    client = site.client()
+    speaker = ready_speaker(client)
+    long = [{"speaker_id": speaker.id, "text": "abcdefghi"} for _ in range(1500)]
+    job_id = client.synthesize(long).id
+    wait_until(lambda: len(kept_lines(site, job_id)) > 5, "some lines", 30)
+    worker = site.stack.worker
+    assert worker is not None
+    worker.terminate()
+    assert worker.wait(timeout=30) == 0
+    stop_worker(site)
+    assert client.get_job(job_id).status == "queued"
+    kept = kept_lines(site, job_id)
+    site.stack.start_worker()
+    wait_until(lambda: client.get_job(job_id).status != "queued", "it goes on", 15)
+    audio_of(client, job_id)
+    assert kept.items() <= kept_lines(site, job_id).items()
+    assert len(usage_of(site, job_id)) == 2
+
+
+@pytest.mark.parametrize("profile", PROFILES)
 def test_a_job_deleted_while_it_runs_leaves_no_file_and_no_row(
     make_site: MakeSite, profile: str, tmp_path: Path
 ) -> None:

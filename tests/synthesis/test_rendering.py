@@ -2,6 +2,7 @@
 
 import errno
 import io
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -398,6 +399,25 @@ def test_an_outage_gives_a_job_back_and_costs_no_attempt(
     rendering.render(claimed(job["id"]))
     assert Job.objects.get().status == "succeeded"
     assert len(usage_of(alder)) == 2
+
+
+def test_a_worker_that_is_asked_to_end_gives_its_job_back_between_two_lines(
+    alder: Api, submit: Submit, engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = threading.Event()
+    monkeypatch.setattr(rendering, "stopping", stopping)
+    job = submit(alder, "One.", "Two.", "Three.")
+    OutboxMessage.objects.all().delete()
+    stopping.set()
+    rendering.render(claimed(job["id"]))
+    row = Job.objects.get()
+    assert (row.status, row.lines_done, row.fruitless_attempts) == ("queued", 1, 0)
+    [nudge] = OutboxMessage.objects.all()
+    assert (nudge.subject, nudge.due_at <= timezone.now()) == (job["id"], True)
+    stopping.clear()
+    rendering.render(claimed(job["id"]))
+    assert engine.spoken == ["One.", "Two.", "Three."]
+    assert Job.objects.get().status == "succeeded"
 
 
 def test_an_error_of_our_own_is_an_attempt(
