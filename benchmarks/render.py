@@ -5,7 +5,10 @@ Prints, from one run: the real-time factor, the share of the worker's time outsi
 cores). Nothing passes or fails; the figures depend on the machine and what else it does.
 """
 
+import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +17,8 @@ from unittest.mock import patch
 import voicereel
 
 from voicereel_site.local_stack import LocalStack
+
+_WATCHED = "--watched-job"
 
 SCRIPT = [
     "Good evening, and welcome aboard the night train to the coast.",
@@ -55,9 +60,24 @@ def post_to_succeeded(folder: Path) -> tuple[float, float]:
 
 
 def inside_and_outside_the_engine(folder: Path) -> tuple[float, float]:
-    """Seconds a worker spends in the engine and in all of a job, in this process."""
-    os.environ |= {"VOICEREEL_VAR": str(folder), "VOICEREEL_ENGINE": "kokoro"}
-    os.environ["DJANGO_SETTINGS_MODULE"] = "voicereel_site.settings"
+    """Seconds a worker spends in the engine and in all of a job, in a process that is watched."""
+    done = subprocess.run(
+        [sys.executable, __file__, _WATCHED],
+        env=os.environ
+        | {
+            "VOICEREEL_VAR": str(folder),
+            "VOICEREEL_ENGINE": "kokoro",
+            "DJANGO_SETTINGS_MODULE": "voicereel_site.settings",
+        },
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    engine_s, worker_s = json.loads(done.stdout)
+    return engine_s, worker_s
+
+
+def watched_job() -> tuple[float, float]:
+    """The same, in this process, whose settings are those of the server that ended."""
     import django
 
     django.setup()
@@ -110,4 +130,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == [_WATCHED]:
+        print(json.dumps(watched_job()))
+    else:
+        main()
