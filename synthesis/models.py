@@ -89,14 +89,19 @@ class Job(TenantOwned):
 
     @property
     def folder(self) -> str:
-        """Where its files lie in the audio storage; the tenant is in every storage key."""
-        return f"t/{self.tenant_id}/j/{self.pk}"
+        """Where its files lie in the audio storage."""
+        return job_folder(self.tenant_id, self.pk)
 
     def expiry(self, finished_at: datetime) -> datetime | None:
         """When a job that ended then is erased; None: never."""
         if self.retention_hours is None:
             return None
         return finished_at + timedelta(hours=self.retention_hours)
+
+
+def job_folder(tenant_id: str, job_id: str) -> str:
+    """The storage folder of a job; the tenant is in every storage key."""
+    return f"t/{tenant_id}/j/{job_id}"
 
 
 class Line(TenantOwned):

@@ -18,7 +18,7 @@ from accounts.models import Tenant
 from accounts.outbox import ask_to_delete_files
 from accounts.stored_files import StoredFile, abort_stale_uploads, walk
 from speakers.models import ReferenceClip, speaker_folder
-from synthesis.models import Job, Line
+from synthesis.models import Job, Line, job_folder
 from synthesis.rendering import forget_lines
 from voicereel_site.outages import require_storage
 
@@ -89,7 +89,7 @@ def _referenced(tenant_id: str, ids: set[str]) -> dict[str, dict[str, str | None
         known[job.folder] = dict.fromkeys(filter(None, [job.audio_key, *job.caption_keys.values()]))
     lines = Line.objects.filter(tenant=tenant_id, job__in=ids).exclude(audio_key="")
     for job_id, key in lines.values_list("job_id", "audio_key"):
-        known.setdefault(f"t/{tenant_id}/j/{job_id}", {})[key] = job_id
+        known.setdefault(job_folder(tenant_id, job_id), {})[key] = job_id
     clips = ReferenceClip.objects.filter(tenant=tenant_id, speaker__in=ids)
     for speaker_id, key in clips.values_list("speaker_id", "audio_key"):
         known.setdefault(speaker_folder(tenant_id, speaker_id), {})[key] = None
@@ -120,12 +120,12 @@ def _missing(referenced: Mapping[str, str | None]) -> Iterator[Orphan]:
 
 def _rows_without_any_file(tenant_id: str, seen: set[str]) -> Iterator[Orphan]:
     owners = [
-        (f"t/{tenant_id}/j/{pk}", pk)
+        (job_folder(tenant_id, pk), pk)
         for pk in Job.objects.filter(tenant=tenant_id, lines_done__gt=0)
         .values_list("pk", flat=True)
         .iterator()
     ] + [
-        (f"t/{tenant_id}/s/{pk}", pk)
+        (speaker_folder(tenant_id, pk), pk)
         for pk in ReferenceClip.objects.filter(tenant=tenant_id)
         .values_list("speaker_id", flat=True)
         .distinct()

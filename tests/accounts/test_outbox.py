@@ -269,6 +269,30 @@ def test_a_message_whose_publisher_died_falls_due_again() -> None:
     assert published("job_held") == 1
 
 
+@pytest.mark.django_db
+def test_a_relay_that_died_in_the_middle_of_a_deletion_leaves_the_rest_to_the_next() -> None:
+    class Killed(BaseException):
+        pass
+
+    for number in range(3):
+        default_storage.save(f"t/halfway/{number}.flac", ContentFile(b"x"))
+    ask_to_delete_files("t/halfway")
+    delete = default_storage.delete
+
+    def die_after_one(name: str) -> None:
+        delete(name)
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(default_storage, "delete", die_after_one)
+        with pytest.raises(Killed):
+            relay()
+    assert len(files_below("t/halfway")) == 2
+    fall_due()
+    assert relay() == 1
+    assert files_below("t/halfway") == []
+
+
 def test_a_message_that_does_not_fit_on_the_disk_is_not_left_by_half(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
