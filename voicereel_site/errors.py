@@ -137,8 +137,8 @@ def _validation_problem(exc: exceptions.ValidationError, body: Any) -> tuple[int
     first = errors[0]
     where = f" ({first.pointer})" if first.pointer else ""
     more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
-    detail = f"{first.detail}{where}{more}."
-    return 422, problem(422, "validation_error", detail.replace("..", "."), errors[:1000])
+    detail = f"{first.detail.rstrip('.')}{where}{more}."
+    return 422, problem(422, "validation_error", detail, errors[:1000])
 
 
 def problem_from_exception(exc: Exception, context: Mapping[str, Any]) -> Response | None:

@@ -21,7 +21,7 @@ from .exit_codes import Stopped
 from .models import Job, Speaker
 from .request_file import read_request
 from .script_text import SpeakerNames
-from .terminal import ProgressBar, duration, in_lines, in_megabytes, one_line, table
+from .terminal import ProgressBar, duration, in_bytes, in_lines, one_line, table
 
 FORMATS = ("wav", "mp3", "flac", "opus", "m4a")
 CAPTION_KINDS = ("json", "vtt", "srt")
@@ -238,7 +238,7 @@ def register_speaker(
         )
     transcript = None if transcript_file is None else _read_text(transcript_file)
     with session.client() as client:
-        with session.bar("uploading", in_megabytes) as bar:
+        with session.bar("uploading", in_bytes) as bar:
             speaker = client.register_speaker(
                 name,
                 audio,
@@ -560,7 +560,7 @@ def _finish(
         arguments += " --srt-bom"
     with _hints(job_id, *_job_hints(job_id, arguments)):
         job = _wait_for_job(session, client, job_id, timeout_s)
-        with session.bar("downloading", in_megabytes) as bar:
+        with session.bar("downloading", in_bytes) as bar:
             client.download_audio(job, output, bar.update)
         written = {kind: output.with_suffix(f".{kind}") for kind in captions}
         for kind, path in written.items():

@@ -9,18 +9,21 @@ from collections.abc import Callable, Sequence
 
 _BAR_WIDTH = 30
 _REDRAW_S = 0.1
+_NEW_LINE_S = 1.0
 
 
 def in_lines(done: int, total: int) -> str:
     return f"{done} of {total} lines"
 
 
-def in_megabytes(done: int, total: int) -> str:
+def in_bytes(done: int, total: int) -> str:
+    if total < 1e6:
+        return f"{done / 1e3:.0f} of {total / 1e3:.0f} kB"
     return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
 
 
 class ProgressBar:
-    """A bar on stderr; where that is no terminal, a line for each 10 % at most."""
+    """A bar on stderr; where that is no terminal, a line for each 10 % and second at most."""
 
     def __init__(self, label: str, count: Callable[[int, int], str], *, hidden: bool) -> None:
         self._label = label
@@ -37,8 +40,11 @@ class ProgressBar:
         share = min(1.0, done / total) if total else 0.0
         if self._live:
             self._draw(share, done, total)
-        elif int(share * 10) > self._tenths_shown:
+        elif int(share * 10) > self._tenths_shown and (
+            share >= 1.0 or time.monotonic() - self._drawn_at >= _NEW_LINE_S
+        ):
             self._tenths_shown = int(share * 10)
+            self._drawn_at = time.monotonic()
             print(f"{self._label}: {self._count(done, total)}", file=sys.stderr, flush=True)
 
     def _draw(self, share: float, done: int, total: int) -> None:
