@@ -10,7 +10,8 @@ DEBIAN := $(BIN)/.installed-debian
 # What asks the database for more than storing rows, once more on PostgreSQL.
 BOTH_PROFILES := tests/accounts tests/billing tests/speakers \
   tests/synthesis/test_rendering.py tests/synthesis/test_jobs.py tests/synthesis/test_synthesize.py \
-  tests/synthesis/test_links.py tests/synthesis/test_retention.py --ignore tests/accounts/test_outbox.py
+  tests/synthesis/test_links.py tests/synthesis/test_retention.py tests/synthesis/test_pronunciations.py \
+  --ignore tests/accounts/test_outbox.py
 
 .PHONY: run demo test test-services check format bench-render openapi requirements voices \
         speaker-encoder clean

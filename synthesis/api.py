@@ -1,4 +1,4 @@
-"""/v1/synthesize, /v1/jobs, and the files behind links."""
+"""/v1/synthesize, /v1/jobs, /v1/pronunciations, and the files behind links."""
 
 import codecs
 import hashlib
@@ -17,7 +17,15 @@ from accounts.idempotency import earlier_reply, fingerprint_of, once
 from speakers.api import IDEMPOTENCY
 from synthesis import storage
 from synthesis.models import Job
-from synthesis.serializers import JobPage, JobQuery, JobResponse, SynthesizeRequest
+from synthesis.pronunciations import list_pronunciations, replace_pronunciations
+from synthesis.serializers import (
+    JobPage,
+    JobQuery,
+    JobResponse,
+    PronunciationDictionary,
+    ReplacePronunciationsRequest,
+    SynthesizeRequest,
+)
 from synthesis.submission import cancel_job, delete_job, get_job, retry_job, submit_job
 from voicereel_site.errors import method_not_allowed, problem_response
 from voicereel_site.pagination import page
@@ -127,6 +135,28 @@ class RetryJobView(APIView):
             fingerprint_of(None),
             lambda: Response(_shown(request, retry_job(job)), status=202),
         )
+
+
+class PronunciationsView(APIView):
+    """GET and PUT /v1/pronunciations"""
+
+    @extend_schema(operation_id="getPronunciations", responses={200: PronunciationDictionary})
+    def get(self, request: Request) -> Response:
+        """Your pronunciation dictionary: how words of yours are spoken, by language."""
+        entries = list_pronunciations(request.auth.tenant)
+        return Response(PronunciationDictionary({"entries": entries}).data)
+
+    @extend_schema(
+        operation_id="replacePronunciations",
+        request=ReplacePronunciationsRequest,
+        responses={200: PronunciationDictionary},
+    )
+    def put(self, request: Request) -> Response:
+        """Replace your whole pronunciation dictionary, or nothing of it if an entry is refused."""
+        body = ReplacePronunciationsRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        entries = replace_pronunciations(request.auth.tenant, body.validated_data["entries"])
+        return Response(PronunciationDictionary({"entries": entries}).data)
 
 
 def download_file(request: HttpRequest, token: str, filename: str) -> HttpResponseBase:

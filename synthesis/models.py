@@ -1,4 +1,4 @@
-"""What is said: jobs and their lines."""
+"""What is said: jobs and their lines, and how a tenant has its words spoken."""
 
 from datetime import datetime, timedelta
 
@@ -125,4 +125,21 @@ class Line(TenantOwned):
         ordering = ["position"]
         constraints = [
             models.UniqueConstraint(fields=["job", "position"], name="one_line_per_position")
+        ]
+
+
+class Pronunciation(TenantOwned):
+    """How a tenant has a word or phrase of one language spoken: a plain respelling."""
+
+    language = models.CharField(max_length=3)  # without a region, which no entry has
+    written = models.CharField(max_length=64)
+    written_folded = models.CharField(max_length=192)  # folding makes three characters of one
+    spoken = models.CharField(max_length=200)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "language", "written_folded"],
+                name="one_pronunciation_per_written_form",
+            )
         ]

@@ -20,6 +20,7 @@ from voicereel_site.shapes import (
     BoundedList,
     EncodableText,
     NameText,
+    PhraseText,
     SpokenText,
     StrictSerializer,
     metadata_field,
@@ -27,6 +28,7 @@ from voicereel_site.shapes import (
 
 LONGEST_LINE = 2_000  # characters
 MOST_LINES = 2_000
+MOST_PRONUNCIATIONS = 1_000
 
 
 class LineRequest(StrictSerializer):
@@ -179,6 +181,41 @@ class JobResponse(serializers.Serializer):
 class JobPage(serializers.Serializer):
     data = JobResponse(many=True)
     next_cursor = serializers.CharField(allow_null=True)
+
+
+class PronunciationRequest(StrictSerializer):
+    """One entry of a pronunciation dictionary."""
+
+    language = serializers.RegexField(
+        r"^[a-z]{2,3}$",
+        error_messages={
+            "invalid": "Use a language code without a region, such as en or ko: an entry holds "
+            "for its language everywhere."
+        },
+        help_text="Without a region: an entry for en is used for en-US and en-GB too.",
+    )
+    written = PhraseText(max_length=64, help_text="As scripts have it; case does not matter.")
+    spoken = PhraseText(
+        max_length=200, help_text="A respelling in the letters that the language is written with."
+    )
+
+
+class ReplacePronunciationsRequest(StrictSerializer):
+    """PUT /v1/pronunciations"""
+
+    entries = BoundedList(child=PronunciationRequest(), max_length=MOST_PRONUNCIATIONS)
+
+
+class PronunciationEntry(serializers.Serializer):
+    language = serializers.CharField()
+    written = serializers.CharField()
+    spoken = serializers.CharField()
+
+
+class PronunciationDictionary(serializers.Serializer):
+    """A tenant's pronunciations, by language and then by what is written, ignoring case."""
+
+    entries = PronunciationEntry(many=True)
 
 
 def _iso(moment: datetime | None) -> str | None:

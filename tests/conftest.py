@@ -51,6 +51,9 @@ class Api:
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         return self._send("POST", path, body, headers)
 
+    def put(self, path: str, body: Any) -> Any:
+        return self._send("PUT", path, body, {})
+
     def patch(self, path: str, body: Any) -> Any:
         return self._send("PATCH", path, body, {})
 

@@ -7,6 +7,7 @@ from synthesis.api import (
     CancelJobView,
     JobListView,
     JobView,
+    PronunciationsView,
     RetryJobView,
     SynthesizeView,
     download_file,
@@ -20,5 +21,6 @@ urlpatterns = [
     path("jobs/<str:job_id>", JobView.as_view()),
     path("jobs/<str:job_id>/cancel", CancelJobView.as_view()),
     path("jobs/<str:job_id>/retry", RetryJobView.as_view()),
+    path("pronunciations", PronunciationsView.as_view()),
     path("files/<str:token>/<str:filename>", download_file, name="file"),
 ]

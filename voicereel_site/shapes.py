@@ -109,6 +109,16 @@ class SpokenText(EncodableText):
         return super().run_validation(data)
 
 
+class PhraseText(SpokenText):
+    """Some words to be spoken: on one line, white space evened, with a letter or digit to say."""
+
+    def to_internal_value(self, data: Any) -> str:
+        value = " ".join(super().to_internal_value(data).split())
+        if not any(character.isalnum() for character in value):
+            raise serializers.ValidationError("Has neither a letter nor a digit to be spoken.")
+        return value
+
+
 class NameText(EncodableText):
     """A name or title: one line without invisible characters, refused so that names stay distinct."""
 

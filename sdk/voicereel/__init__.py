@@ -35,6 +35,7 @@ from .models import (
     Output,
     Page,
     Progress,
+    Pronunciation,
     Speaker,
 )
 
@@ -63,6 +64,7 @@ __all__ = [
     "Page",
     "PermissionDenied",
     "Progress",
+    "Pronunciation",
     "RateLimited",
     "ScriptError",
     "ServerError",

@@ -16,9 +16,10 @@ import click
 
 from . import exit_codes
 from .client import DEFAULT_BASE_URL, VERSION, Client
-from .errors import JobFailed, SpeakerFailed, VoiceReelError
+from .errors import InvalidRequest, JobFailed, SpeakerFailed, VoiceReelError
 from .exit_codes import Stopped
-from .models import Job, Speaker
+from .models import Job, Pronunciation, Speaker
+from .pronunciation_file import parse_pronunciations
 from .request_file import read_request
 from .script_text import SpeakerNames
 from .terminal import ProgressBar, duration, in_bytes, in_lines, one_line, table
@@ -198,6 +199,18 @@ def speakers() -> None:
 @json_option
 def jobs() -> None:
     """Follow, download, cancel and delete synthesis jobs."""
+
+
+@cli.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def pronunciations(context: click.Context) -> None:
+    """List and set how words are spoken.
+
+    Without a command it lists.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(list_pronunciations)
 
 
 # Speakers
@@ -510,6 +523,43 @@ def delete_job(session: Session, job_id: str, yes: bool) -> None:
     session.result({"id": job_id, "deleted": True}, f"{job_id} is deleted")
 
 
+# Pronunciations
+
+
+@pronunciations.command("list")
+@json_option
+@pass_session
+def list_pronunciations(session: Session) -> None:
+    """List the pronunciation dictionary."""
+    with session.client() as client:
+        found = client.pronunciations()
+    rows = [(entry.language, entry.written, entry.spoken) for entry in found]
+    text = table(("LANGUAGE", "WRITTEN", "SPOKEN"), rows) if rows else "no pronunciations"
+    session.result(_dictionary(found), text)
+
+
+@pronunciations.command("set")
+@click.argument(
+    "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+)
+@json_option
+@pass_session
+def set_pronunciations(session: Session, file: Path) -> None:
+    """Replace the whole pronunciation dictionary by that of FILE.
+
+    FILE is CSV with the columns language,written,spoken, named in its first row, or JSON as
+    "voicereel pronunciations --json" prints it; - is stdin. A language is a code without a
+    region, such as en or ko.
+    """
+    given = parse_pronunciations(_read_text(file), file)
+    try:
+        with session.client() as client:
+            made = client.replace_pronunciations(given.entries)
+    except InvalidRequest as exc:
+        raise given.located(exc) from exc
+    session.result(_dictionary(made), f"pronunciations set: {len(made)}")
+
+
 cli.add_command(register_speaker, "register")
 cli.add_command(list_speakers, "list-speakers")
 cli.add_command(show_job, "job")
@@ -600,6 +650,10 @@ def _report_started(session: Session, job: Job) -> None:
         session.note(f"note: {notice}")
 
 
+def _dictionary(entries: Sequence[Pronunciation]) -> dict[str, Any]:
+    return {"entries": [entry.to_json() for entry in entries]}
+
+
 def _described(speaker: Speaker) -> str:
     lines = [f"{one_line(speaker.name)} ({speaker.id}) is {speaker.status}"]
     if speaker.voice_mode:
@@ -619,6 +673,8 @@ def _described(speaker: Speaker) -> str:
 
 def _read_text(path: Path) -> str:
     try:
+        if path == Path("-"):
+            return sys.stdin.buffer.read().decode("utf-8-sig")
         return path.read_text("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise click.UsageError(f"{path} is not UTF-8 text") from exc

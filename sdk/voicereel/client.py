@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +31,17 @@ from .errors import (
     WaitTimeout,
     error_from_response,
 )
-from .models import AudioFile, CaptionKind, Job, JobStatus, Line, Output, Page, Speaker
+from .models import (
+    AudioFile,
+    CaptionKind,
+    Job,
+    JobStatus,
+    Line,
+    Output,
+    Page,
+    Pronunciation,
+    Speaker,
+)
 from .retry import RETRIED_STATUSES, RetryPolicy
 from .transfer import CountedStream, OnBytes, download
 
@@ -336,11 +346,29 @@ class Client:
         part.replace(target)
         return target
 
+    # Pronunciations
+
+    def pronunciations(self) -> list[Pronunciation]:
+        """The account's pronunciation dictionary, by language and then by what is written."""
+        return self._call("GET", "/v1/pronunciations", _entries)
+
+    def replace_pronunciations(
+        self, entries: Iterable[Pronunciation | Mapping[str, Any]]
+    ) -> list[Pronunciation]:
+        """Make `entries` the whole dictionary; returns it. If one is refused, nothing changes."""
+        body = {
+            "entries": [
+                entry.to_json() if isinstance(entry, Pronunciation) else dict(entry)
+                for entry in entries
+            ]
+        }
+        return self._call("PUT", "/v1/pronunciations", _entries, body=body)
+
     # Requests
 
     def _call(
         self,
-        method: Literal["GET", "PATCH"],
+        method: Literal["GET", "PATCH", "PUT"],
         path: str,
         parse: Callable[[Mapping[str, Any]], T],
         *,
@@ -472,6 +500,10 @@ def _all_pages(fetch: Callable[[str | None], Page[T]]) -> Iterator[T]:
         seen.add(page.next_cursor)
         page = fetch(page.next_cursor)
         yield from page.data
+
+
+def _entries(data: Mapping[str, Any]) -> list[Pronunciation]:
+    return [Pronunciation.from_json(item) for item in data["entries"]]
 
 
 def _parsed(parse: Callable[[Mapping[str, Any]], T], response: httpx.Response) -> T:

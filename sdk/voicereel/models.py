@@ -7,7 +7,7 @@ Signed links are left out of `repr`: whoever has one may fetch the file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
@@ -202,6 +202,25 @@ class Job:
             return None
         processing_s = (self.finished_at - self.started_at).total_seconds()
         return self.audio.duration_ms / 1000 / processing_s if processing_s > 0 else None
+
+
+@dataclass(frozen=True)
+class Pronunciation:
+    """One entry of the pronunciation dictionary: `written` in a script is spoken as `spoken`.
+
+    `language` has no region: "en" is for "en-US" and "en-GB" too.
+    """
+
+    language: str
+    written: str
+    spoken: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Pronunciation:
+        return cls(data["language"], data["written"], data["spoken"])
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 def _without_none(value: Line | Output) -> dict[str, Any]:

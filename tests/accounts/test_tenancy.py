@@ -35,6 +35,7 @@ ROUTES: dict[str, dict[str, int]] = {
     "v1/jobs/<str:job_id>": {"GET": 404, "HEAD": 404, "OPTIONS": 200, "DELETE": 404},
     "v1/jobs/<str:job_id>/cancel": {"OPTIONS": 200, "POST": 404},
     "v1/jobs/<str:job_id>/retry": {"OPTIONS": 200, "POST": 404},
+    "v1/pronunciations": {"GET": 200, "HEAD": 200, "OPTIONS": 200, "PUT": 422},
     # A link needs no key, but nobody can make one.
     "v1/files/<str:token>/<str:filename>": {"GET": 403, "HEAD": 403},
 }
@@ -66,11 +67,16 @@ def rows_of(api: Api) -> dict[str, list[dict[str, Any]]]:
 def secrets(
     alder: Api, make_speaker: Callable[..., Speaker], render: Callable[[str], None]
 ) -> dict[str, list[str]]:
-    """Alder's ids by the parameter of a route: a finished job and a waiting one."""
+    """Alder's ids by the parameter of a route: a finished job and a waiting one.
+
+    What has no id is there too: a pronunciation dictionary.
+    """
     speaker = make_speaker(alder, NAME, metadata={"contract": "AX-77"})
     body = {"title": TITLE, "script": [{"speaker_id": speaker.pk, "text": TEXT}]}
     jobs = [alder.post("/v1/synthesize", body).json()["id"] for _ in range(2)]
     render(jobs[0])
+    entry = {"language": "en", "written": "AX-77", "spoken": "the heron's contract"}
+    assert alder.put("/v1/pronunciations", {"entries": [entry]}).status_code == 200
     return {
         "speaker_id": [speaker.pk],
         "job_id": jobs,

@@ -134,6 +134,33 @@ def test_a_job_is_canceled_and_retried(run: Run, speakers: dict[str, str], tmp_p
     run("jobs", "delete", job["id"], "--yes")
 
 
+def test_pronunciations_are_set_listed_and_kept_when_a_file_is_refused(
+    run: Run, tmp_path: Path
+) -> None:
+    assert run("pronunciations").stdout == "no pronunciations\n"
+    file = tmp_path / "words.csv"
+    file.write_text("language,written,spoken\nko,SQL,에스큐엘\nen,SQL,sequel\n")
+    assert run("pronunciations", "set", str(file)).stdout == "pronunciations set: 2\n"
+    assert run("pronunciations").stdout.splitlines() == [
+        "LANGUAGE  WRITTEN  SPOKEN",
+        "en        SQL      sequel",
+        "ko        SQL      에스큐엘",
+    ]
+    with file.open("a") as more:
+        more.write("\nen,sql,squeal\nen-US,GIF,jif\n")
+    done = run("pronunciations", "set", str(file), code=2)
+    assert "line 6: language: Use a language code without a region" in done.stderr
+    file.write_text(file.read_text().replace("en-US", "en"))
+    done = run("pronunciations", "set", str(file), code=2)
+    assert "line 5: written: There is an entry for SQL in en already" in done.stderr
+    # What is printed for programs can be set again.
+    printed = run("pronunciations", "list", "--json").stdout
+    run("pronunciations", "set", "-", input='{"entries": []}')
+    assert json.loads(run("--json", "pronunciations").stdout) == {"entries": []}
+    assert run("pronunciations", "set", "-", "--json", input=printed).stdout == printed
+    assert len(json.loads(printed)["entries"]) == 2
+
+
 def test_an_unknown_speaker_names_the_row(run: Run, tmp_path: Path) -> None:
     script = tmp_path / "script.txt"
     script.write_text("Anna: Hello.\nNobody: Who am I?\n")
@@ -191,6 +218,15 @@ try:
     client.retry_job(job.id)
 except voicereel.Conflict as error:
     assert "succeeded" in str(error)
+gif = voicereel.Pronunciation("en", "GIF", "jif")
+sql = {"language": "en", "written": "SQL", "spoken": "sequel"}
+assert client.replace_pronunciations([sql, gif]) == [gif, voicereel.Pronunciation(**sql)]
+assert client.replace_pronunciations([gif]) == client.pronunciations() == [gif]
+try:
+    client.replace_pronunciations([gif, gif])
+except voicereel.InvalidRequest as error:
+    assert error.errors[0].pointer == "/entries/1/written"
+assert client.pronunciations() == [gif]
 client.delete_job(job.id)
 client.delete_speaker(speaker.id)
 try:

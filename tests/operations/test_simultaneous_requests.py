@@ -1,13 +1,14 @@
-"""Fifty threads and one Idempotency-Key, over HTTP, on both profiles."""
+"""Fifty threads and one Idempotency-Key, or one dictionary, over HTTP, on both profiles."""
 
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
+import voicereel
 
 from tests.e2e.human_speech import two_cities
 from tests.operations.conftest import MakeSite, Site, ready_speaker
@@ -15,13 +16,14 @@ from tests.operations.conftest import MakeSite, Site, ready_speaker
 pytestmark = pytest.mark.services
 
 THREADS = 50
+Answer = TypeVar("Answer")
 
 
-def at_once(ask: Callable[[int], httpx.Response]) -> list[httpx.Response]:
+def at_once(ask: Callable[[int], Answer]) -> list[Answer]:
     """The answers to fifty requests that begin together."""
     together = Barrier(THREADS)
 
-    def one(number: int) -> httpx.Response:
+    def one(number: int) -> Answer:
         together.wait(timeout=30)
         return ask(number)
 
@@ -73,6 +75,18 @@ def test_one_key_makes_one_job_one_charge_and_one_speaker(
     assert {reply.status_code for reply in replies} <= {201, 409}
     assert len({reply.json()["id"] for reply in replies if reply.status_code == 201}) == 1
     assert site.rows("SELECT count(*) FROM speakers_speaker WHERE name = 'Ben'") == [(1,)]
+
+
+@pytest.mark.parametrize("profile", ["embedded", "production"])
+def test_of_many_dictionaries_one_stays_whole(make_site: MakeSite, profile: str) -> None:
+    client = make_site(profile).client()
+    dictionaries = [
+        [voicereel.Pronunciation("en", f"word{n:03}", f"by {writer}") for n in range(writer, 100)]
+        for writer in range(THREADS)
+    ]
+    replies = at_once(lambda writer: client.replace_pronunciations(dictionaries[writer]))
+    assert replies == dictionaries
+    assert client.pronunciations() in dictionaries
 
 
 def post(site: Site, path: str, key: str, **kwargs: Any) -> httpx.Response:

@@ -97,7 +97,7 @@ def scripted_server() -> Iterator[ScriptedServer]:
             if reply.sent is not None:
                 self.close_connection = True
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _handle
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
 
         def log_message(self, format: str, *args: object) -> None:
             pass
