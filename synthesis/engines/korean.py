@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from synthesis.engines import english
 from synthesis.engines.phonemes import Phones
+from synthesis.spoken_forms.korean_numbers import sino_korean
 
 _INITIALS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
 _VOWELS = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
@@ -73,7 +74,6 @@ _FINAL_PHONEMES = {
     "ㅇ": "ŋ",
 }
 
-_DIGITS = "영일이삼사오육칠팔구"
 _RUN = re.compile(r"[가-힣]+|[A-Za-z]+|\d+|[^가-힣A-Za-z\d]+")
 
 
@@ -95,28 +95,8 @@ def _run_phonemes(run: str) -> str:
     if run.isascii() and run.isalpha():
         return "".join(phones.phonemes for phones in english.phonemize([run]))
     if run.isdigit():
-        return _syllable_phonemes(_pronounced(sino_korean(run)))
+        return _syllable_phonemes(_pronounced(sino_korean(run).replace(" ", "")))
     return ""
-
-
-def sino_korean(digits: str) -> str:
-    """A whole number in Sino-Korean; beyond 16 digits, or with a leading zero, digit by digit."""
-    if len(digits) > 16 or (digits.startswith("0") and digits != "0"):
-        return "".join(_DIGITS[int(d)] for d in digits).replace("영", "공")
-    if digits == "0":
-        return "영"
-    groups = []
-    rest = int(digits)
-    for unit in ("", "만", "억", "조"):
-        rest, group = divmod(rest, 10_000)
-        if group:
-            spoken = ""
-            for place, name in ((1000, "천"), (100, "백"), (10, "십"), (1, "")):
-                digit = group // place % 10
-                if digit:
-                    spoken += ("" if digit == 1 and name else _DIGITS[digit]) + name
-            groups.append(("" if spoken == "일" and unit == "만" else spoken) + unit)
-    return "".join(reversed(groups))
 
 
 def _pronounced(word: str) -> list[list[str]]:
