@@ -93,11 +93,11 @@ def watched_job() -> tuple[float, float]:
     engine = get_engine()
     speak = engine.speak
 
-    def timed(lines):  # type: ignore[no-untyped-def]
+    def timed(lines, stopping):  # type: ignore[no-untyped-def]
         """The engine works from the call until its last line; keeping the others overlaps."""
         nonlocal engine_s
         started = time.perf_counter()
-        for result in speak(lines):
+        for result in speak(lines, stopping):
             engine_s = time.perf_counter() - started
             yield result
 

@@ -174,6 +174,12 @@ def read_reference(speaker: Speaker) -> Waveform:
     return np.concatenate(parts)
 
 
+def transcript_of(speaker: Speaker) -> str:
+    """What the customer said is spoken in the reference, or "" """
+    clips = ReferenceClip.objects.for_tenant(speaker.tenant).filter(speaker=speaker)
+    return " ".join(clip.transcript for clip in clips if clip.transcript)
+
+
 def fail_speaker(speaker: Speaker, reasons: list[dict[str, str]]) -> None:
     """Mark a speaker failed, with reasons that a person can act on."""
     Speaker.objects.filter(pk=speaker.pk, status=Speaker.Status.PROCESSING).update(

@@ -246,6 +246,7 @@ def captions_json(timeline: Timeline, cues: Sequence[Cue]) -> bytes:
                 "speaker": cue.line.speaker_name,
                 **span(cue.start_sample, cue.end_sample),
                 "text": cue.text,
+                "word_timing": cue.line.word_timing,
                 "words": [
                     {"text": word.text, **span(word.start_sample, word.end_sample)}
                     for word in cue.words

@@ -120,6 +120,7 @@ class Line(TenantOwned):
     sample_count = models.PositiveIntegerField(null=True)
     sample_rate = models.PositiveIntegerField(null=True)  # Hz, the engine's
     words = models.JSONField(null=True)  # [[text, start_sample, end_sample, space_before], ...]
+    word_timing = models.CharField(max_length=10, default="aligned")  # or estimated
 
     class Meta:
         ordering = ["position"]

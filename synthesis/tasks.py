@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from celery import shared_task
+from django.conf import settings
 from django.utils import timezone
 
 from accounts.outbox import ask_again_for_task, queue_is_empty
@@ -53,7 +54,7 @@ def sweep_jobs() -> None:
     """
     now = timezone.now()
     abandoned = Job.objects.filter(status=Job.Status.PROCESSING, lease_expires_at__lt=now)
-    nudge_again = _MESSAGE_LOST if queue_is_empty("render") else _MESSAGE_OVERDUE
+    nudge_again = _MESSAGE_LOST if queue_is_empty(settings.ENGINE_QUEUE) else _MESSAGE_OVERDUE
     waiting = Job.objects.filter(status=Job.Status.QUEUED, nudged_at__lt=now - nudge_again)
     ids = [
         *abandoned.order_by("pk").values_list("pk", flat=True)[:_NUDGED_AT_A_TIME],

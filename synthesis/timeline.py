@@ -25,6 +25,7 @@ class SpokenClip:
     sample_count: int
     sample_rate: int  # Hz
     words: Sequence[tuple[str, int, int, bool]]  # text, start_sample, end_sample, space_before
+    word_timing: str  # aligned | estimated
     pause_after_ms: int | None
 
 
@@ -50,6 +51,7 @@ class PlacedLine:
     start_sample: int
     end_sample: int
     words: Sequence[PlacedWord]
+    word_timing: str  # aligned | estimated
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def place_lines(clips: Sequence[SpokenClip], sample_rate: int) -> Timeline:
                 at,
                 at + length,
                 words,
+                clip.word_timing,
             )
         )
         following = clips[index + 1] if index + 1 < len(clips) else None

@@ -5,9 +5,10 @@ from django.db import transaction
 
 from accounts.models import Tenant
 from speakers.decoding import REFERENCE_RATE
-from speakers.enrollment import measure_reference
+from speakers.enrollment import fail_speaker, measure_reference, transcript_of
 from speakers.models import Speaker
 from synthesis.engines import get_engine
+from synthesis.engines.base import EngineError
 
 log = structlog.get_logger(__name__)
 
@@ -21,12 +22,17 @@ def prepare_speaker(speaker: Speaker) -> None:
         return
     engine = get_engine()
     for round_number in range(_ROUNDS):
-        voice = engine.prepare_voice(
-            reference,
-            REFERENCE_RATE,
-            language=speaker.language,
-            taken=_taken_presets(speaker.tenant),
-        )
+        try:
+            voice = engine.prepare_voice(
+                reference,
+                REFERENCE_RATE,
+                language=speaker.language,
+                transcript=transcript_of(speaker),
+                taken=_taken_presets(speaker.tenant),
+            )
+        except EngineError as exc:
+            fail_speaker(speaker, [{"code": "voice_not_made", "detail": exc.detail}])
+            return
         with transaction.atomic():
             # Holding the tenant's row keeps two analyses from taking the same preset.
             Tenant.objects.select_for_update().get(pk=speaker.tenant_id)

@@ -1,11 +1,15 @@
-"""The Celery application: queues ``default`` and ``render``, and the beat schedule (settings)."""
+"""The Celery application: queues ``default`` and ``render`` or ``gpu``, and the beat schedule
+(settings).
+"""
 
 import os
+import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_shutting_down
+from celery.signals import celeryd_after_setup, setup_logging, worker_shutting_down
 from django.conf import settings
+from prometheus_client import start_http_server
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voicereel_site.settings")
 
@@ -19,9 +23,22 @@ def _keep_our_logging(**_: Any) -> None:
     """Having a receiver keeps Celery from replacing Django's JSON logging."""
 
 
+@celeryd_after_setup.connect
+def _get_ready(instance: Any, **_: Any) -> None:
+    """Before it takes its first message, a GPU's worker loads and warms up the engine."""
+    if settings.METRICS_PORT:
+        start_http_server(settings.METRICS_PORT)
+    if settings.ENGINE == "fish" and settings.ENGINE_QUEUE in instance.app.amqp.queues.consume_from:
+        from synthesis.engines.fish.engine import warm_up
+
+        # Celery logs an exception here and goes on; this it lets through.
+        if refusal := warm_up():
+            sys.exit(refusal)
+
+
 @worker_shutting_down.connect
 def _give_jobs_back(**_: Any) -> None:
-    """On SIGTERM, Celery waits for its tasks; a render ends after the line in hand."""
+    """On SIGTERM, Celery waits for its tasks; a render ends with the lines in hand."""
     from synthesis import rendering  # needs Django to be set up
 
     rendering.stopping.set()

@@ -63,6 +63,7 @@ class LocalStack:
         self.web: subprocess.Popen[bytes] | None = None
         self.worker: subprocess.Popen[bytes] | None = None
         self.relay: subprocess.Popen[bytes] | None = None
+        self.engine: subprocess.Popen[bytes] | None = None  # where it has a worker of its own
 
     def manage(self, *arguments: str) -> str:
         """Run a management command. Returns what it printed."""
@@ -91,11 +92,24 @@ class LocalStack:
         self._wait_until_ready()
 
     def start_worker(self, application: str = "voicereel_site") -> None:
-        """One process: tasks are threads, because the engine's model is loaded once."""
-        self.worker = self._start(
-            *("-m", "celery", "--quiet", "-A", application, "worker", "-B"),
-            *("--pool", "threads", "--concurrency", "4", "--queues", "default,render"),
+        """One process: tasks are threads, because the engine's model is loaded once. For fish-speech
+        there is a second one, as for each GPU in production.
+        """
+        queues = "default,render"
+        if self.environment.get("VOICEREEL_ENGINE") == "fish":
+            queues = "default"
+            self.start_engine(application)
+        self.worker = self._celery(application, "-B", "--concurrency", "4", "--queues", queues)
+
+    def start_engine(self, application: str = "voicereel_site") -> None:
+        """The worker of a GPU: so many jobs share its batch."""
+        self.engine = self._celery(application, "--concurrency", "32", "--queues", "gpu")
+
+    def _celery(self, application: str, *arguments: str) -> subprocess.Popen[bytes]:
+        return self._start(
+            *("-m", "celery", "--quiet", "-A", application, "worker", "--pool", "threads"),
             *("--without-heartbeat", "--without-gossip", "--without-mingle"),
+            *arguments,
         )
 
     def start_relay(self) -> None:
@@ -127,7 +141,12 @@ class LocalStack:
         raise StackFailed("The web process did not start; its log says why.")
 
     def _processes(self) -> dict[str, subprocess.Popen[bytes] | None]:
-        return {"web": self.web, "worker": self.worker, "relay": self.relay}
+        return {
+            "web": self.web,
+            "worker": self.worker,
+            "relay": self.relay,
+            "engine": self.engine,
+        }
 
     def ended(self) -> str | None:
         """The name of a process that ended by itself, if one did."""
@@ -147,7 +166,7 @@ class LocalStack:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=max(0.1, deadline - time.monotonic()))
             kill_group(process)
-        self.web = self.worker = self.relay = None
+        self.web = self.worker = self.relay = self.engine = None
 
     def __enter__(self) -> Self:
         self.manage("migrate", "--verbosity", "0")

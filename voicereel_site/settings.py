@@ -28,9 +28,15 @@ env = environ.Env(
     VOICEREEL_ALLOWED_HOSTS=(list, ["127.0.0.1", "localhost", "[::1]"]),
     VOICEREEL_HTTPS=(bool, False),  # behind a TLS proxy that sets X-Forwarded-Proto
     VOICEREEL_LOG_LEVEL=(str, "INFO"),
-    VOICEREEL_ENGINE=(str, "kokoro"),  # kokoro | tone
-    VOICEREEL_ENGINE_THREADS=(int, os.cpu_count() or 1),  # lines spoken at the same time
+    VOICEREEL_ENGINE=(str, "kokoro"),  # kokoro | fish | tone
+    # kokoro: lines spoken at the same time; fish: processes that find English word times
+    VOICEREEL_ENGINE_THREADS=(int, os.cpu_count() or 1),
     KOKORO_MODEL_PATH=(str, ""),  # the official kokoro-v1.0 ONNX file instead of the packaged one
+    FISH_CHECKPOINT_DIR=(str, ""),  # a folder with the four files of fish-speech 1.5
+    FISH_DEVICE=(str, ""),  # cuda | cuda:1 | cpu; unset: the GPU if there is one
+    # A faster-whisper model on this machine, which transcribes references sent without a transcript.
+    VOICEREEL_RECOGNISER_MODEL=(str, ""),
+    VOICEREEL_METRICS_PORT=(int, 0),  # a worker's own metrics for Prometheus; unset: none
     # The bucket; unset: files live under var/audio. Credentials come as boto3 finds them, such as
     # from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or the machine's role.
     VOICEREEL_S3_BUCKET=(str, ""),
@@ -211,6 +217,17 @@ LINK_TTL_S = 15 * 60
 ENGINE = env("VOICEREEL_ENGINE")
 ENGINE_THREADS = env("VOICEREEL_ENGINE_THREADS")
 KOKORO_MODEL_PATH = env("KOKORO_MODEL_PATH")
+FISH_CHECKPOINT_DIR = env("FISH_CHECKPOINT_DIR")
+FISH_DEVICE = env("FISH_DEVICE")
+RECOGNISER_MODEL = env("VOICEREEL_RECOGNISER_MODEL")
+METRICS_PORT = env("VOICEREEL_METRICS_PORT")
+if ENGINE == "fish" and not FISH_CHECKPOINT_DIR:
+    raise ImproperlyConfigured(
+        "VOICEREEL_ENGINE=fish needs FISH_CHECKPOINT_DIR: the folder with the weights of fish-speech "
+        "1.5. `manage.py fish_fetch FOLDER` says how to get them."
+    )
+# What needs the engine; a GPU's worker takes nothing else.
+ENGINE_QUEUE = "gpu" if ENGINE == "fish" else "render"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
@@ -243,7 +260,10 @@ REDIS_URL = env("REDIS_URL")
 CELERY = {
     "broker_url": REDIS_URL or "filesystem://",
     "task_default_queue": "default",
-    "task_routes": {"synthesis.render_job": {"queue": "render"}},
+    "task_routes": {
+        "synthesis.render_job": {"queue": ENGINE_QUEUE},
+        "synthesis.prepare_speaker": {"queue": "gpu" if ENGINE == "fish" else "default"},
+    },
     # Messages are nudges and rows are the truth (synthesis.tasks): what follows makes recovery
     # quick; that nothing is lost does not depend on it.
     #

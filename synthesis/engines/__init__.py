@@ -16,8 +16,14 @@ def get_engine() -> SpeechEngine:
             from synthesis.engines.kokoro import KokoroEngine
 
             return KokoroEngine()
+        case "fish":
+            from synthesis.engines.fish.engine import FishEngine
+
+            return FishEngine()
         case "tone":
             from synthesis.engines.tone import ToneEngine
 
             return ToneEngine()
-    raise ImproperlyConfigured(f"VOICEREEL_ENGINE={settings.ENGINE!r}: choose kokoro or tone.")
+    raise ImproperlyConfigured(
+        f"VOICEREEL_ENGINE={settings.ENGINE!r}: choose kokoro, fish or tone."
+    )

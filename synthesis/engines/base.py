@@ -1,11 +1,15 @@
 """The seam between the product and what speaks: the smallest interface that a batched GPU engine
 and a CPU engine both fit."""
 
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from speakers.decoding import Waveform
+
+# Whether a word's time was measured in the sound, or reckoned from pauses and syllables.
+WordTiming = Literal["aligned", "estimated"]
 
 
 class EngineError(Exception):
@@ -36,6 +40,8 @@ class LineToSpeak:
     speed: float  # 1.0 is the voice's own pace
     seed: int
     voice: Mapping[str, Any]  # a PreparedVoice's data
+    tenant_id: str = ""  # tenants that share an engine take turns
+    pronunciations: Mapping[str, str] = field(default_factory=dict)  # written -> spoken
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class SpokenLine:
     waveform: Waveform
     sample_rate: int  # Hz
     words: Sequence[SpokenWord]
+    word_timing: WordTiming = "aligned"
 
 
 @dataclass(frozen=True)
@@ -81,12 +88,25 @@ class SpeechEngine(Protocol):
         """What a customer should know about this language on this engine, or None."""
 
     def prepare_voice(
-        self, reference: Waveform, sample_rate: int, *, language: str, taken: Collection[str]
+        self,
+        reference: Waveform,
+        sample_rate: int,
+        *,
+        language: str,
+        transcript: str,
+        taken: Collection[str],
     ) -> PreparedVoice:
-        """Make a voice of a reference, once. ``taken``: presets that the tenant's others have."""
+        """Make a voice of a reference, once. Raises EngineError.
 
-    def speak(self, lines: Sequence[LineToSpeak]) -> Iterator[SpokenLine | FailedLine]:
+        transcript: what is said in it, or "" where nobody said. taken: presets that the tenant's
+        others have.
+        """
+
+    def speak(
+        self, lines: Sequence[LineToSpeak], stopping: threading.Event
+    ) -> Iterator[SpokenLine | FailedLine]:
         """Speak many lines at a time, yielding each as it is done, in any order.
 
-        Closing the iterator stops the work that has not begun.
+        Once ``stopping`` is set, no line is begun any more, and the iterator ends with the lines in
+        hand. Closing it stops what has not begun at once.
         """

@@ -15,6 +15,8 @@ import torch
 class SpeakerEncoder(torch.nn.Module):
     """GE2E (Wan et al. 2018, arXiv:1710.10467): three LSTM layers, the last state, a projection."""
 
+    mel: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.lstm = torch.nn.LSTM(40, 256, 3, batch_first=True)

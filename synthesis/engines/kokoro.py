@@ -29,6 +29,7 @@ from synthesis.engines.base import (
     SpokenLine,
     SpokenWord,
 )
+from synthesis.engines.fish.languages import LANGUAGES
 from synthesis.engines.kokoro_graph import (
     MOST_TOKENS,
     SAMPLE_RATE,
@@ -37,6 +38,7 @@ from synthesis.engines.kokoro_graph import (
 )
 from synthesis.engines.phonemes import FrontEnd, Phones
 from synthesis.engines.trimming import faded, speech_edges
+from synthesis.spoken_forms import spoken_forms
 from synthesis.words import Word, join_words, split_words
 
 _VOICES = Path(__file__).with_name("voices")
@@ -53,11 +55,8 @@ _FOREIGN_TO_ENGLISH = regex.compile(r"[^\P{L}\p{Latin}]")
 _FOREIGN_TO_KOREAN = regex.compile(r"[^\P{L}\p{Latin}\p{Hangul}]")
 _SPOKEN = regex.compile(r"[\p{L}\p{N}]")
 
-_FISH_LANGUAGES = {
-    "en": "English", "ko": "Korean", "zh": "Chinese", "ja": "Japanese", "de": "German",
-    "fr": "French", "es": "Spanish", "ar": "Arabic", "ru": "Russian", "nl": "Dutch",
-    "it": "Italian", "pl": "Polish", "pt": "Portuguese",
-}  # fmt: skip
+# How often a worker that is to end looks up from its lines.
+_LOOK_UP_S = 0.2
 
 # What a candidate voice says to be compared with the reference: about five seconds.
 _TRIAL_TEXT = "We will meet again by the old stone bridge tomorrow, and then you shall hear it all."
@@ -77,7 +76,7 @@ class KokoroEngine:
     def refusal(self, text: str, language: str) -> str | None:
         base = language.split("-")[0].lower()
         if base not in ("en", "ko"):
-            name = _FISH_LANGUAGES.get(base)
+            name = LANGUAGES.get(base)
             other = (
                 f"The fish-speech engine speaks {name}; ask your operator for it."
                 if name
@@ -106,7 +105,13 @@ class KokoroEngine:
         )
 
     def prepare_voice(
-        self, reference: Waveform, sample_rate: int, *, language: str, taken: Collection[str]
+        self,
+        reference: Waveform,
+        sample_rate: int,
+        *,
+        language: str,
+        transcript: str,
+        taken: Collection[str],
     ) -> PreparedVoice:
         from synthesis.engines.speaker_encoder import embed, similarity
 
@@ -144,16 +149,21 @@ class KokoroEngine:
             return PreparedVoice("adapted", round(best, 3), name, candidates[best])
         return PreparedVoice("nearest_preset", round(before, 3), name, plain)
 
-    def speak(self, lines: Sequence[LineToSpeak]) -> Iterator[SpokenLine | FailedLine]:
+    def speak(
+        self, lines: Sequence[LineToSpeak], stopping: threading.Event
+    ) -> Iterator[SpokenLine | FailedLine]:
         # The longest first, so that no core is left with a long line at the end; and only a few
         # handed out at a time, so that jobs share the cores line by line.
         waiting = sorted(lines, key=lambda line: -len(line.text) / line.speed)
         running: set[Future[SpokenLine | FailedLine]] = set()
         try:
             while waiting or running:
+                if stopping.is_set():
+                    waiting.clear()
+                    running = {future for future in running if not future.cancel()}
                 while waiting and len(running) < 2 * settings.ENGINE_THREADS:
                     running.add(self._pool.submit(self._speak_or_fail, waiting.pop(0)))
-                done, running = wait(running, return_when=FIRST_COMPLETED)
+                done, running = wait(running, timeout=_LOOK_UP_S, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
         finally:
@@ -180,11 +190,14 @@ class KokoroEngine:
         spans: list[tuple[int, int]] = []
         at = 0
         pause = np.zeros(round(_PAUSE_BETWEEN_STRETCHES_S / line.speed * SAMPLE_RATE), np.float32)
+        forms = iter(spoken_forms(words, line.language, line.pronunciations))
         for stretch in _stretches(words):
             if pieces:
                 pieces.append(pause)
                 at += len(pause)
-            waveform, stretch_spans = self._speak_stretch(stretch, line)
+            waveform, stretch_spans = self._speak_stretch(
+                stretch, [next(forms) for _ in stretch], line
+            )
             spans += [(at + start, at + end) for start, end in stretch_spans]
             pieces.append(waveform)
             at += len(waveform)
@@ -202,11 +215,13 @@ class KokoroEngine:
         )
 
     def _speak_stretch(
-        self, words: Sequence[Word], line: LineToSpeak
+        self, words: Sequence[Word], forms: Sequence[str], line: LineToSpeak
     ) -> tuple[Waveform, list[tuple[int, int]]]:
-        """Speak some words. Returns the trimmed waveform and each word's samples in it."""
+        """Speak some words, by what is said for each. Returns the trimmed waveform and each word's
+        samples in it.
+        """
         preset = str(line.voice["preset"])
-        phones = _front_end(line.language, preset)([word.text for word in words])
+        phones = _front_end(line.language, preset)(forms)
         waveforms: list[Waveform] = []
         sounds: list[tuple[int | None, int, int]] = []  # word, start, end
         at = 0

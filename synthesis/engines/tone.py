@@ -5,6 +5,7 @@ whose pitch is the voice's. Its length follows from its text alone.
 """
 
 import hashlib
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,15 +38,25 @@ class ToneEngine:
         return None
 
     def prepare_voice(
-        self, reference: Waveform, sample_rate: int, *, language: str, taken: Collection[str]
+        self,
+        reference: Waveform,
+        sample_rate: int,
+        *,
+        language: str,
+        transcript: str,
+        taken: Collection[str],
     ) -> PreparedVoice:
         """A pitch of 110 to 330 Hz and a level of the reference, so that levels can differ."""
         digest = hashlib.sha256(reference.tobytes()).digest()
         data = {"pitch_hz": 110 + digest[0], "level": float(np.abs(reference).max())}
         return PreparedVoice("nearest_preset", None, data=data)
 
-    def speak(self, lines: Sequence[LineToSpeak]) -> Iterator[SpokenLine | FailedLine]:
+    def speak(
+        self, lines: Sequence[LineToSpeak], stopping: threading.Event
+    ) -> Iterator[SpokenLine | FailedLine]:
         for line in lines:
+            if stopping.is_set():
+                return
             if "[unspeakable]" in line.text:
                 yield FailedLine(line.position, "The tone engine was asked to fail this line.")
             else:

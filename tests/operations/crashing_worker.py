@@ -125,12 +125,14 @@ def _poison(text: str) -> None:
 
     speak = ToneEngine.speak
 
-    def lethal(self: ToneEngine, lines: Sequence[LineToSpeak]) -> Iterator[SpokenLine | FailedLine]:
+    def lethal(
+        self: ToneEngine, lines: Sequence[LineToSpeak], stopping: threading.Event
+    ) -> Iterator[SpokenLine | FailedLine]:
         for line in lines:
             if text in line.text:
                 os.killpg(os.getpgid(0), signal.SIGKILL)
             time.sleep(0.3)  # slow enough for its neighbours to be caught in the middle
-            yield from speak(self, [line])
+            yield from speak(self, [line], stopping)
 
     ToneEngine.speak = lethal  # type: ignore[method-assign]
 

@@ -91,6 +91,7 @@ def clip(text: str, language: str, lengths: list[int], name: str, pause: int | N
             (word.text, start, end, word.space_before)
             for word, (start, end) in zip(words, itertools.pairwise(edges), strict=True)
         ],
+        "aligned",
         pause,
     )
 

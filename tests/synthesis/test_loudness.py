@@ -98,6 +98,7 @@ def timeline_of(voices: Voices, sample_rate: int) -> Timeline:
                 len(sound),
                 rate,
                 [("Line.", 0, len(sound), True)],
+                "aligned",
                 None,
             )
             for index, (speaker, sound, rate) in enumerate(voices)

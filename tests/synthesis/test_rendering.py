@@ -39,9 +39,11 @@ class WatchedEngine(ToneEngine):
         self.spoken: list[str] = []
         self.after_a_line: Callable[[], object] = lambda: None
 
-    def speak(self, lines: Sequence[LineToSpeak]) -> Iterator[SpokenLine | FailedLine]:
+    def speak(
+        self, lines: Sequence[LineToSpeak], stopping: threading.Event
+    ) -> Iterator[SpokenLine | FailedLine]:
         texts = {line.position: line.text for line in lines}
-        for result in super().speak(lines):
+        for result in super().speak(lines, stopping):
             self.spoken.append(texts[result.position])
             yield result
             self.after_a_line()
@@ -408,12 +410,13 @@ def test_a_worker_that_is_asked_to_end_gives_its_job_back_between_two_lines(
     monkeypatch.setattr(rendering, "stopping", stopping)
     job = submit(alder, "One.", "Two.", "Three.")
     OutboxMessage.objects.all().delete()
-    stopping.set()
+    engine.after_a_line = stopping.set
     rendering.render(claimed(job["id"]))
     row = Job.objects.get()
     assert (row.status, row.lines_done, row.fruitless_attempts) == ("queued", 1, 0)
     [nudge] = OutboxMessage.objects.all()
     assert (nudge.subject, nudge.due_at <= timezone.now()) == (job["id"], True)
+    engine.after_a_line = lambda: None
     stopping.clear()
     rendering.render(claimed(job["id"]))
     assert engine.spoken == ["One.", "Two.", "Three."]

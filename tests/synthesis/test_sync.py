@@ -6,6 +6,7 @@ Lossless files must agree to the sample; after a lossy decoder 20 ms are allowed
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,9 @@ def speak_to(folder: Path, lines: int, characters: int) -> list[SpokenClip]:
     clips = []
     for index in range(lines):
         text = "a" * characters
-        (spoken,) = ToneEngine().speak([LineToSpeak(index, text, "en", 1.0, 0, voice)])
+        (spoken,) = ToneEngine().speak(
+            [LineToSpeak(index, text, "en", 1.0, 0, voice)], threading.Event()
+        )
         assert isinstance(spoken, SpokenLine)
         soundfile.write(
             folder / f"{index}.flac", spoken.waveform, spoken.sample_rate, subtype="PCM_24"
@@ -53,6 +56,7 @@ def speak_to(folder: Path, lines: int, characters: int) -> list[SpokenClip]:
                 len(spoken.waveform),
                 spoken.sample_rate,
                 words,
+                "aligned",
                 317,
             )
         )

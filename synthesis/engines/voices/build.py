@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import tarfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,9 @@ def main(archive: Path) -> None:
             LineToSpeak(position, text, language, 1.0, 0, {"preset": name})
             for position, text in enumerate(TRIALS[language])
         ]
-        spoken = [line for line in engine.speak(lines) if isinstance(line, SpokenLine)]
+        spoken = [
+            line for line in engine.speak(lines, threading.Event()) if isinstance(line, SpokenLine)
+        ]
         sound = np.concatenate([line.waveform for line in spoken])
         embedding = [round(float(x), 4) for x in embed(sound, spoken[0].sample_rate)]
         presets[name] = {"language": language, "embedding": embedding}

@@ -1,5 +1,6 @@
 """``manage.py record_preset PRESET FILE``"""
 
+import threading
 from argparse import ArgumentParser
 from typing import Any
 
@@ -48,7 +49,11 @@ class Command(BaseCommand):
             LineToSpeak(position, text, language, 1.0, 0, {"preset": preset})
             for position, text in enumerate(texts)
         ]
-        spoken = [line for line in KokoroEngine().speak(lines) if isinstance(line, SpokenLine)]
+        spoken = [
+            line
+            for line in KokoroEngine().speak(lines, threading.Event())
+            if isinstance(line, SpokenLine)
+        ]
         sample_rate = spoken[0].sample_rate
         pause = np.zeros(round(_PAUSE_S * sample_rate), np.float32)
         parts = []
