@@ -1,0 +1,118 @@
+"""The best stretch of a reference: at most 30 s, cut at pauses, clean, of whole sentences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import regex
+
+from speakers.decoding import Waveform
+from speakers.voice_activity import voice_activity
+from synthesis.engines.fish.recogniser import HeardWord
+
+# The model was trained on references of 10 to 30 s; more costs positions and gives nothing.
+LONGEST_S = 30.0
+_WISHED_S = 20.0
+_PAUSE_S = 0.2
+_MARGIN_S = 0.15  # of the pause, kept at each end
+_CLIPPED = 0.999
+_SENTENCE_END = regex.compile(r"[.!?…。！？]+[\"'”’)\]」』]*$")
+# What a flaw is worth, in seconds of speech. Judgement.
+_BROKEN_SENTENCE_S = 4.0
+_CLIPPING_S = 10.0  # times the percentage of clipped samples
+_NOISE_S = 0.5  # for each dB that the pauses are noisier than those of the quietest stretch
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a reference and its words."""
+
+    start_s: float
+    end_s: float
+    transcript: str
+
+
+@dataclass(frozen=True)
+class _Phrase:
+    start_s: float
+    end_s: float
+
+
+def best_stretch(
+    waveform: Waveform, sample_rate: int, words: Sequence[HeardWord], *, spaced: bool
+) -> Stretch | None:
+    """Choose a stretch, or None if nothing is said.
+
+    words: all of the recording, with their times. spaced: whether the language writes spaces.
+    """
+    phrases = _phrases(waveform, sample_rate)
+    candidates = []
+    for first, begin in enumerate(phrases):
+        for end in phrases[first:]:
+            start_s = max(0.0, begin.start_s - _MARGIN_S)
+            end_s = min(len(waveform) / sample_rate, end.end_s + _MARGIN_S)
+            if end_s - start_s > LONGEST_S:
+                break
+            inside = [
+                i for i, w in enumerate(words) if start_s <= (w.start_s + w.end_s) / 2 < end_s
+            ]
+            if inside:
+                candidates.append((start_s, end_s, inside[0], inside[-1] + 1))
+    if not candidates:
+        return _first_words(words, len(waveform) / sample_rate, spaced=spaced)
+    noise_db = [_noise_db(waveform, sample_rate, start, end) for start, end, _, _ in candidates]
+    quietest = min(noise_db)
+
+    def worth(index: int) -> float:
+        start_s, end_s, first, last = candidates[index]
+        part = waveform[round(start_s * sample_rate) : round(end_s * sample_rate)]
+        clipped = float(np.mean(np.abs(part) >= _CLIPPED)) * 100
+        begins = first == 0 or _SENTENCE_END.search(words[first - 1].text) is not None
+        ends = _SENTENCE_END.search(words[last - 1].text) is not None
+        return (
+            min(end_s - start_s, _WISHED_S)
+            - _BROKEN_SENTENCE_S * ((not begins) + (not ends))
+            - _CLIPPING_S * clipped
+            - _NOISE_S * (noise_db[index] - quietest)
+        )
+
+    best = max(range(len(candidates)), key=worth)
+    start_s, end_s, first, last = candidates[best]
+    return Stretch(start_s, end_s, _text(words[first:last], spaced=spaced))
+
+
+def _text(words: Sequence[HeardWord], *, spaced: bool) -> str:
+    return (" " if spaced else "").join(word.text for word in words)
+
+
+def _first_words(words: Sequence[HeardWord], length_s: float, *, spaced: bool) -> Stretch | None:
+    """Of speech without a pause: as many words as fit."""
+    if not words:
+        return None
+    start_s = max(0.0, words[0].start_s - _MARGIN_S)
+    fitting = [word for word in words if word.end_s <= start_s + LONGEST_S] or list(words[:1])
+    end_s = min(length_s, fitting[-1].end_s, start_s + LONGEST_S)
+    return Stretch(start_s, end_s, _text(fitting, spaced=spaced))
+
+
+def _phrases(waveform: Waveform, sample_rate: int) -> list[_Phrase]:
+    """Stretches of speech between pauses."""
+    activity = voice_activity(waveform, sample_rate)
+    speaking = np.array([False, *activity.speaking, False])
+    edges = np.flatnonzero(np.diff(speaking.astype(np.int8))) * activity.frame_s
+    phrases: list[_Phrase] = []
+    for start_s, end_s in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        if phrases and start_s - phrases[-1].end_s < _PAUSE_S:
+            phrases[-1] = _Phrase(phrases[-1].start_s, end_s)
+        else:
+            phrases.append(_Phrase(start_s, end_s))
+    return phrases
+
+
+def _noise_db(waveform: Waveform, sample_rate: int, start_s: float, end_s: float) -> float:
+    """The level of the quietest twentieth of a stretch, dBFS."""
+    part = waveform[round(start_s * sample_rate) : round(end_s * sample_rate)]
+    size = max(1, round(0.02 * sample_rate))
+    count = max(1, len(part) // size)
+    power = np.square(part[: count * size]).reshape(count, -1).mean(1)
+    return float(10 * np.log10(max(float(np.percentile(power, 5)), 1e-10)))
