@@ -5,6 +5,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 ENVIRONMENT := $(BIN)/.installed
 DEV := $(BIN)/.installed-dev
+GPU := $(BIN)/.installed-gpu
+FISH := $(BIN)/.installed-fish-speech
 DEBIAN := $(BIN)/.installed-debian
 
 # What asks the database for more than storing rows, once more on PostgreSQL.
@@ -13,20 +15,24 @@ BOTH_PROFILES := tests/accounts tests/billing tests/speakers \
   tests/synthesis/test_links.py tests/synthesis/test_retention.py tests/synthesis/test_pronunciations.py \
   --ignore tests/accounts/test_outbox.py
 
-.PHONY: run demo test test-services check format bench-render openapi requirements voices \
+.PHONY: run run-gpu demo test test-services check format bench-render openapi requirements voices \
         speaker-encoder clean
 
 run: $(ENVIRONMENT)  ## web and worker on 127.0.0.1:PORT until Ctrl-C
 	@exec $(BIN)/python -m voicereel_site.local_stack --port $(PORT)
 
+run-gpu: $(GPU)  ## the same with fish-speech 1.5, from FISH_CHECKPOINT_DIR
+	@VOICEREEL_ENGINE=fish exec $(BIN)/python -m voicereel_site.local_stack --port $(PORT)
+
 demo: $(ENVIRONMENT)  ## hear a two-speaker conversation
 	@PYTHONPATH=. $(BIN)/python examples/demo.py
 
 test: $(DEV)  ## needs nothing but Python and PyPI; uses PostgreSQL and Redis where they answer
+	@$(MAKE) --no-print-directory $(FISH) || echo "fish-speech could not be installed; its tests are left out."
 	$(BIN)/python -m pytest
 	TEST_PROFILE=production $(BIN)/python -m pytest $(BOTH_PROFILES)
 
-test-services: $(DEV) $(DEBIAN)  ## what is slow, kills servers, or needs Debian packages (installs them)
+test-services: $(DEV) $(FISH) $(DEBIAN)  ## what is slow, kills servers, or needs Debian packages (installs them)
 	$(BIN)/python -m pytest -m services --ignore tests/operations
 	$(BIN)/python -m pytest -m services tests/operations/test_hostile_clients.py
 	$(BIN)/python -m pytest -m services -n 3 tests/operations --ignore tests/operations/test_hostile_clients.py
@@ -58,6 +64,12 @@ requirements:  ## pin pyproject.toml again
 	  --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt
 	uv pip compile -q pyproject.toml --group dev -c requirements.txt --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements-dev.txt
+	# torch brings its CUDA packages along, pinned by itself; a CPU build of it needs none.
+	uv pip compile -q --group gpu -c requirements.txt -c requirements-dev.txt --universal \
+	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+	  | grep -Ev '^(nvidia|cuda)-' > requirements-gpu.txt
+	uv pip compile -q --group fish-speech --no-deps --universal --python-version 3.11 \
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate > requirements-fish-speech.txt
 
 voices: $(ENVIRONMENT)  ## the preset voices again, from their npm package
 	mkdir -p .cache && cd .cache && npm pack --silent kokoro-js@1.2.1
@@ -91,6 +103,16 @@ $(DEBIAN): $(ENVIRONMENT) tests/debian-packages.txt
 	    export DEBIAN_FRONTEND=noninteractive; \
 	    $$sudo apt-get -qq update && $$sudo apt-get -qq install --yes --no-install-recommends $$packages > /dev/null; \
 	  fi
+	@touch $@
+
+$(GPU): $(ENVIRONMENT) requirements-gpu.txt
+	@echo "Adding torch and what else the fish-speech engine needs (on Linux 3 GB with CUDA)"
+	@$(PIP) install -r requirements-gpu.txt
+	@touch $@
+
+# Without its dependencies: they are half a training stack, and PortAudio; tests enter only its models.
+$(FISH): $(DEV) $(GPU) requirements-fish-speech.txt
+	@$(PIP) install --no-deps -r requirements-fish-speech.txt
 	@touch $@
 
 $(DEV): $(ENVIRONMENT) requirements-dev.txt

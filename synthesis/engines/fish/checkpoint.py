@@ -90,9 +90,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_weights(path: Path, prefix: str) -> Weights:
-    """A state dict. weights_only: unpickling must not run what a file says.
-
-    prefix: what trainers put before every name; either all names have it or none.
+    """A state dict, without the prefix that trainers put before names. Unpickling with weights_only,
+    because a file must not run what it says.
     """
     try:
         found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
@@ -105,9 +104,7 @@ def _read_weights(path: Path, prefix: str) -> Weights:
         raise CheckpointRefused(f"{path} holds no tensors.")
     if other := [name for name, value in found.items() if not isinstance(value, torch.Tensor)]:
         raise CheckpointRefused(f"{path}: {other[0]} is not a tensor.")
-    if all(name.startswith(prefix) for name in found):
-        found = {name.removeprefix(prefix): value for name, value in found.items()}
-    return found
+    return {name.removeprefix(prefix): value for name, value in found.items()}
 
 
 def _modern_name(name: str) -> str:

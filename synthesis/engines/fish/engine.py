@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from synthesis.engines.fish.voices import VoiceMaker
 
 _TRIES = 3  # of a piece: the first and two with another seed
-# Frames a piece may take: so many times as long as its syllables ask for, and no less than a second.
+# Frames a piece may take: so many times as long as its syllables ask for, and some for silences.
 _MOST_TIMES_EXPECTED = 2.5
-_MOST_EXTRA_S = 1.0
+_MOST_EXTRA_S = 2.0
 # Nobody speaks twice as fast; an aligner needs 30 ms for each sound.
 _LEAST_OF_EXPECTED = 0.5
 _PAUSE_BETWEEN_PIECES_S = 0.25

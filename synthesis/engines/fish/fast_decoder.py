@@ -235,6 +235,57 @@ class FastDecoder(SlotDecoder):
             ENDED=ENDED, OVER_BUDGET=OVER_BUDGET, num_warps=1,
         )  # fmt: skip
 
+    # ------------------------------------------------------------------ tuning
+
+    def try_linear(
+        self, kind: str, rows: int, tile: LinearTile
+    ) -> tuple[Callable[[], None], torch.Tensor]:
+        """All of a step's slow products of one kind, with a tile; and what the last one fills."""
+        generator = torch.Generator(self.weights.device).manual_seed(0)
+        into, out = {
+            "qkv": (self._hidden, self._qkv),
+            "wo": (self._attended, self._hidden),
+            "w13": (self._hidden, self._gated),
+            "w2": (self._gated, self._hidden),
+        }[kind]
+        into.normal_(generator=generator)
+        self._squares.fill_(1.0)
+
+        @torch.inference_mode()
+        def run() -> None:
+            out.zero_()
+            self._squares_kept = 1
+            for block in self._slow:
+                matrix = getattr(block, "wqkv" if kind == "qkv" else kind)
+                self._linear(
+                    kind,
+                    into,
+                    matrix,
+                    out,
+                    rows,
+                    norm=kind in ("qkv", "w13"),
+                    residual=kind in ("wo", "w2"),
+                    gated=kind == "w13",
+                    tile=tile,
+                )
+
+        return run, out[:rows]
+
+    def try_attention(
+        self, rows: int, tile: AttentionTile
+    ) -> tuple[Callable[[], None], torch.Tensor]:
+        """All of a step's slow attention with a tile; and what it fills."""
+        generator = torch.Generator(self.weights.device).manual_seed(0)
+        self._qkv.normal_(generator=generator)
+        self.cache.normal_(generator=generator)
+
+        @torch.inference_mode()
+        def run() -> None:
+            for layer in range(len(self._slow)):
+                self._attend(layer, rows, tile)
+
+        return run, self._attended[:rows]
+
     # ------------------------------------------------------------------ prompts
 
     def _prefill_of(self, rows: int, tokens: int) -> "_Prefill":

@@ -3,7 +3,7 @@
 It computes what Codec.decode computes; tests hold the two equal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -115,6 +115,36 @@ class FastVocoder:
             self._buffers[frames] = [_Buffer(self, frames) for _ in range(2)]
         self._buffers[frames].reverse()
         return self._buffers[frames][0]
+
+    def try_convolution(
+        self, channels: int, tile: ConvolutionTile
+    ) -> tuple[Callable[[], None], torch.Tensor]:
+        """Pairs of residual convolutions with a tile, and what they fill."""
+        generator = torch.Generator(self.device).manual_seed(0)
+        frames = _SHORT_FRAMES
+        # As many samples a frame as the stage with so many channels has.
+        length = frames * max(1, self.firefly.samples_per_frame * 8 // channels // 16)
+        x = torch.randn(self.group, length, channels, device=self.device, generator=generator)
+        x = x.to(self.dtype)
+        out = torch.zeros_like(x)
+        lengths = torch.full((self.group,), frames, device=self.device, dtype=torch.int32)
+        pairs = []
+        for kernel in self.firefly.residual_kernels:
+            shape = (kernel * channels, channels)
+            matrix = torch.randn(shape, device=self.device, generator=generator) * 0.05
+            bias = torch.zeros(channels, device=self.device)
+            pairs.append(_Convolution(matrix.to(self.dtype), bias, kernel, 3))
+
+        @torch.inference_mode()
+        def run() -> None:
+            total: torch.Tensor | None = None
+            for pair in pairs:
+                _, inner = self._run(x, pair, lengths, frames, raw=False, tile=tile)
+                total, _ = self._run(inner, pair, lengths, frames, residual=x, tile=tile)
+            assert total is not None
+            out.copy_(total)
+
+        return run, out
 
     # ------------------------------------------------------------------ weights
 

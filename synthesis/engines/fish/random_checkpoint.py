@@ -72,7 +72,7 @@ TINY_CODEC: dict[str, Any] = {
 _TINY_SPREAD = 0.1
 # How much larger the end token's row of the head is than the others. Its logit is then the largest of
 # all in about one frame of 40, so lines have an end (found by trying; tests hold it).
-_END_TOKEN_GAIN = 2.1
+_END_TOKEN_GAIN = 2.2
 _GAIN = 1.2  # of the codec's layers; a little is lost in each activation
 
 

@@ -49,6 +49,8 @@ class ReferenceDecoder(SlotDecoder):
     def _prefill(self, admissions: Sequence[Admission]) -> None:
         for row in admissions:
             slot, start = row.slot, self.voices.length(row.voice)
+            # Attention reads ahead and masks; a NaN that the last line left would pass the mask.
+            self.cache[:, :, slot] = 0
             if start:
                 prefix = self.prefixes[self.voices.index(row.voice)]
                 self.cache[:, :, slot, :, :start] = prefix[:, :, :, :start]

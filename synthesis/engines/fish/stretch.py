@@ -16,10 +16,12 @@ _WISHED_S = 20.0
 _PAUSE_S = 0.2
 _MARGIN_S = 0.15  # of the pause, kept at each end
 _CLIPPED = 0.999
+_NOISE_FRAME_S = 0.02
+_NOISE_WINDOW_S = 2.0
 _SENTENCE_END = regex.compile(r"[.!?…。！？]+[\"'”’)\]」』]*$")
 # What a flaw is worth, in seconds of speech. Judgement.
 _BROKEN_SENTENCE_S = 4.0
-_CLIPPING_S = 10.0  # times the percentage of clipped samples
+_CLIPPING_S = 100.0  # times the percentage of clipped samples
 _NOISE_S = 0.5  # for each dB that the pauses are noisier than those of the quietest stretch
 
 
@@ -33,7 +35,9 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class _Phrase:
+class Phrase:
+    """Speech between two pauses."""
+
     start_s: float
     end_s: float
 
@@ -45,7 +49,7 @@ def best_stretch(
 
     words: all of the recording, with their times. spaced: whether the language writes spaces.
     """
-    phrases = _phrases(waveform, sample_rate)
+    phrases = phrases_of(waveform, sample_rate)
     candidates = []
     for first, begin in enumerate(phrases):
         for end in phrases[first:]:
@@ -95,24 +99,29 @@ def _first_words(words: Sequence[HeardWord], length_s: float, *, spaced: bool) -
     return Stretch(start_s, end_s, _text(fitting, spaced=spaced))
 
 
-def _phrases(waveform: Waveform, sample_rate: int) -> list[_Phrase]:
-    """Stretches of speech between pauses."""
+def phrases_of(waveform: Waveform, sample_rate: int) -> list[Phrase]:
+    """A recording's phrases, in order."""
     activity = voice_activity(waveform, sample_rate)
     speaking = np.array([False, *activity.speaking, False])
     edges = np.flatnonzero(np.diff(speaking.astype(np.int8))) * activity.frame_s
-    phrases: list[_Phrase] = []
+    phrases: list[Phrase] = []
     for start_s, end_s in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
         if phrases and start_s - phrases[-1].end_s < _PAUSE_S:
-            phrases[-1] = _Phrase(phrases[-1].start_s, end_s)
+            phrases[-1] = Phrase(phrases[-1].start_s, end_s)
         else:
-            phrases.append(_Phrase(start_s, end_s))
+            phrases.append(Phrase(start_s, end_s))
     return phrases
 
 
 def _noise_db(waveform: Waveform, sample_rate: int, start_s: float, end_s: float) -> float:
-    """The level of the quietest twentieth of a stretch, dBFS."""
+    """The level of a stretch's quietest frames, where it is noisiest, dBFS.
+
+    Two seconds of speech have closures and breaths, so what is left there is the room.
+    """
     part = waveform[round(start_s * sample_rate) : round(end_s * sample_rate)]
-    size = max(1, round(0.02 * sample_rate))
+    size = round(_NOISE_FRAME_S * sample_rate)
     count = max(1, len(part) // size)
     power = np.square(part[: count * size]).reshape(count, -1).mean(1)
-    return float(10 * np.log10(max(float(np.percentile(power, 5)), 1e-10)))
+    windows = np.array_split(power, max(1, round((end_s - start_s) / _NOISE_WINDOW_S)))
+    floor = max(float(np.percentile(window, 5)) for window in windows)
+    return float(10 * np.log10(max(floor, 1e-10)))

@@ -1,0 +1,138 @@
+"""The GPU's path, under Triton's interpreter: it computes what the plain one does."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="Triton is for Linux")
+
+from synthesis.engines.fish.checkpoint import Checkpoint
+from synthesis.engines.fish.codec import Codec
+from synthesis.engines.fish.fast_decoder import FastDecoder
+from synthesis.engines.fish.fast_vocoder import FastVocoder
+from synthesis.engines.fish.reference_decoder import ReferenceDecoder
+from synthesis.engines.fish.slots import NOT_FINITE, Admission, Sampling, Sizes, SlotDecoder
+from synthesis.engines.fish.tiles import AttentionTile, LinearTile, Tiles
+from synthesis.engines.fish.tokens import Prompts
+from synthesis.engines.fish.tuning import tune_decoder
+from synthesis.engines.fish.weights import DecoderWeights
+from tests.synthesis.fish.conftest import reference_codes
+
+Keep = Callable[[SlotDecoder], None]
+
+# The interpreter takes a second for each row of a step, and as much for a prompt of 48 tokens.
+SIZES = Sizes(rows=3, positions=256, frames=16, voices=3, voice_positions=96)
+SMALL = Sizes(rows=2, positions=128, frames=8, voices=1, voice_positions=64)
+
+
+def assert_equal(plain: SlotDecoder, fast: SlotDecoder) -> None:
+    rows = plain.sizes.rows
+    for name in ("frames", "token", "position", "count", "recent", "done", "seed", "most"):
+        assert torch.equal(getattr(plain, name)[:rows], getattr(fast, name)[:rows]), name
+
+
+def test_the_fast_decoder_equals_the_plain_one(weights: DecoderWeights, prompts: Prompts) -> None:
+    plain, fast = ReferenceDecoder(weights, SMALL), FastDecoder(weights, SMALL, Tiles())
+    voice = prompts.voice("Hm.", reference_codes(0)[:, :4])
+    for decoder in (plain, fast):
+        decoder.keep_voice("voice", lambda: voice)
+        decoder.admit(
+            [
+                Admission(1, "voice", prompts.line("One."), 11, 8, 4),
+                Admission(0, None, prompts.line("안녕"), 12, 2, 2, Sampling(top_p=1e-6)),
+            ]
+        )
+    _, logits = plain.slow_pass(2)
+    fast.slow_pass(2)
+    assert (fast.logits[:, :1025] - logits).norm() / logits.norm() < 1e-5
+    for _ in range(3):
+        plain.step(2)
+        fast.step(2)
+    assert fast.report().read()[1][:2] == [2, 3]
+    assert_equal(plain, fast)
+
+
+@pytest.mark.services
+def test_the_fast_decoder_equals_the_plain_one_for_voices_mates_and_broken_rows(
+    weights: DecoderWeights, keep_voices: Keep, prompts: Prompts
+) -> None:
+    plain, fast = ReferenceDecoder(weights, SIZES), FastDecoder(weights, SIZES, Tiles())
+    for decoder in (plain, fast):
+        keep_voices(decoder)
+        decoder.admit(
+            [
+                Admission(2, 0, prompts.line("One."), 11, 16, 4),
+                Admission(0, 1, prompts.line("안녕하세요"), 12, 16, 4, Sampling(top_p=1e-6)),
+                Admission(1, 1, prompts.line("Cut."), 13, 2, 2),
+            ]
+        )
+    for _ in range(3):
+        plain.step(3)
+        fast.step(3)
+    assert_equal(plain, fast)
+    # A row that is no number ends alone, and a new line takes its place.
+    for decoder in (plain, fast):
+        decoder.cache[0, 0, 2, :, 3] = torch.nan
+        decoder.step(3)
+        assert decoder.report().read()[0][2] == NOT_FINITE
+        decoder.admit([Admission(2, 0, prompts.line("New."), 5, 16, 4)])
+        decoder.step(3)
+    assert_equal(plain, fast)
+
+
+def vocoder_error(checkpoint: Checkpoint, lengths: list[int]) -> float:
+    """The largest relative error of the fast vocoder over rows of these lengths in one group."""
+    firefly, cpu = checkpoint.architecture.firefly, torch.device("cpu")
+    codec = Codec(checkpoint.codec, firefly, cpu)
+    fast = FastVocoder(
+        checkpoint.codec, firefly, cpu, Tiles(), dtype=torch.float32, group=len(lengths)
+    )
+    generator = torch.Generator().manual_seed(1)
+    codes = torch.randint(0, 1000, (len(lengths), 8, max(lengths)), generator=generator)
+    found = fast.decode(codes.int(), torch.tensor(lengths, dtype=torch.int32))
+    errors = []
+    for row, frames in enumerate(lengths):
+        expected = codec.decode(codes[row, :, :frames])
+        errors.append((found[row, : frames * 2048] - expected).norm() / expected.norm())
+    return float(max(errors))
+
+
+def test_the_fast_vocoder_equals_the_codec(checkpoint: Checkpoint) -> None:
+    assert vocoder_error(checkpoint, [1]) < 1e-5
+
+
+@pytest.mark.services
+def test_the_fast_vocoder_equals_the_codec_for_rows_of_any_length(checkpoint: Checkpoint) -> None:
+    assert vocoder_error(checkpoint, [4, 2, 3]) < 1e-5
+
+
+def test_tuning_takes_the_fastest_shape_that_agrees(
+    weights: DecoderWeights, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+
+    def measure(run: Callable[[], None]) -> float:
+        asked.append(1)
+        return 1.0 / len(asked)  # each faster than the one before
+
+    small = Sizes(rows=1, positions=64, frames=8, voices=1, voice_positions=32)
+    tiles = Tiles()
+    tune_decoder(weights, small, tiles, measure)
+    assert tiles.linear["w2.16"] == LinearTile(64, 256, 8, 4, 2)  # the last candidate
+    assert tiles.attention["16"] == AttentionTile(64, 8, 4, 1)
+    assert tiles.linear["head.16"] == tiles.linear["qkv.16"]
+    tiles.save(tmp_path / "tiles.json", "A GPU")
+    assert Tiles.load(tmp_path / "tiles.json", "A GPU") == tiles
+    assert Tiles.load(tmp_path / "tiles.json", "Another") is None
+    (tmp_path / "tiles.json").write_text("{")
+    assert Tiles.load(tmp_path / "tiles.json", "A GPU") is None
+
+
+def test_a_cpu_needs_no_triton() -> None:
+    from synthesis.engines.fish import runtime
+
+    assert "triton" not in vars(runtime)
+    assert sys.modules["synthesis.engines.fish.runtime"] is runtime
