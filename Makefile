@@ -15,7 +15,7 @@ BOTH_PROFILES := tests/accounts tests/billing tests/speakers \
   tests/synthesis/test_links.py tests/synthesis/test_retention.py tests/synthesis/test_pronunciations.py \
   --ignore tests/accounts/test_outbox.py
 
-.PHONY: run run-gpu demo test test-services check format bench-render openapi requirements voices \
+.PHONY: run run-gpu demo test test-services check format bench-render bench-fish openapi requirements voices \
         speaker-encoder clean
 
 run: $(ENVIRONMENT)  ## web and worker on 127.0.0.1:PORT until Ctrl-C
@@ -33,7 +33,7 @@ test: $(DEV)  ## needs nothing but Python and PyPI; uses PostgreSQL and Redis wh
 	TEST_PROFILE=production $(BIN)/python -m pytest $(BOTH_PROFILES)
 
 test-services: $(DEV) $(FISH) $(DEBIAN)  ## what is slow, kills servers, or needs Debian packages (installs them)
-	$(BIN)/python -m pytest -m services --ignore tests/operations
+	$(BIN)/python -m pytest -m "services or fish_weights" --ignore tests/operations
 	$(BIN)/python -m pytest -m services tests/operations/test_hostile_clients.py
 	$(BIN)/python -m pytest -m services -n 3 tests/operations --ignore tests/operations/test_hostile_clients.py
 
@@ -58,6 +58,9 @@ openapi: $(ENVIRONMENT)
 
 bench-render: $(DEV)  ## real-time factor, share outside the engine, POST to succeeded
 	PYTHONPATH=. $(BIN)/python benchmarks/render.py
+
+bench-fish: $(FISH)  ## the fish-speech engine beside its library; a dry run without a GPU
+	PYTHONPATH=. $(BIN)/python benchmarks/fish_gpu.py
 
 requirements:  ## pin pyproject.toml again
 	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes \

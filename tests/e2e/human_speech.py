@@ -3,6 +3,15 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+# As far as the recording goes.
+OPENING = (
+    "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of "
+    "foolishness, it was the epoch of belief, it was the epoch of incredulity, it was the season of "
+    "Light, it was the season of Darkness, it was the spring of hope, it was the winter of despair, we "
+    "had everything before us, we had nothing before us, we were all going direct to Heaven, we were "
+    "all going direct the other way"
+)
+
 
 def two_cities() -> Path:
     """moonshine-voice's assets/two_cities.wav, without importing the package."""

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cached_property
 
+import numpy as np
+
 from speakers.decoding import Waveform
 from synthesis.engines.fish.languages import base_language
 from synthesis.engines.fish.word_times import WordTimes, word_times
@@ -22,6 +24,16 @@ class Aligners:
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._starting = threading.Lock()
+
+    def start(self) -> None:
+        """Have the processes up and their models loaded, so that no line waits for that."""
+        noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+        ready = [
+            self._pool.submit(word_times, noise, 16_000, [Word("ready", False)], ["ready"], "en")
+            for _ in range(2 * self._processes)
+        ]
+        for one in ready:
+            one.result()
 
     def word_times(
         self,

@@ -112,7 +112,7 @@ class FishEngine:
     def speak(
         self, lines: Sequence[LineToSpeak], stopping: threading.Event
     ) -> Iterator[SpokenLine | FailedLine]:
-        call = _Call(self.runtime, self._aligners, f"{next(self._calls)}", lines, stopping)
+        call = _Call(self.runtime, self.aligners, f"{next(self._calls)}", lines, stopping)
         try:
             yield from call.results()
         finally:
@@ -146,7 +146,7 @@ class FishEngine:
         return VoiceMaker(runtime.codec, runtime.codec_version, recogniser)
 
     @cached_property
-    def _aligners(self) -> "Aligners":
+    def aligners(self) -> "Aligners":
         from synthesis.engines.fish.aligners import Aligners
 
         return Aligners(settings.ENGINE_THREADS)
@@ -163,6 +163,7 @@ def warm_up() -> str | None:
         engine.runtime  # noqa: B018 - made by being asked for
     except CheckpointRefused as exc:
         return f"The checkpoint is refused: {exc}"
+    engine.aligners.start()
     return None
 
 

@@ -33,9 +33,9 @@ from synthesis.engines.fish.vocoder import PendingAudio, Vocoder, cut
 
 log = structlog.get_logger(__name__)
 
-FRAMES_A_ROUND = 4
-# A finished piece waits so many rounds for company in the vocoder; about 40 ms on an H100.
-_VOCODER_PATIENCE = 4
+FRAMES_A_ROUND = 2
+# A finished piece waits so many rounds for company in the vocoder; about 30 ms on an H100.
+_VOCODER_PATIENCE = 8
 _IDLE_WAIT_S = 0.2
 _LOOP_FRAMES = 32  # 1.5 s that only repeat themselves
 _LONGEST_LOOP = 8

@@ -31,16 +31,9 @@ from synthesis.engines.fish.stretch import best_stretch, phrases_of
 from synthesis.engines.fish.vocoder import ReferenceVocoder
 from synthesis.engines.fish.voices import VoiceMaker
 from synthesis.words import join_words, split_words
-from tests.e2e.human_speech import two_cities
+from tests.e2e.human_speech import OPENING, two_cities
 
 RATE = 44_100
-OPENING = (
-    "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of "
-    "foolishness, it was the epoch of belief, it was the epoch of incredulity, it was the season of "
-    "Light, it was the season of Darkness, it was the spring of hope, it was the winter of despair, we "
-    "had everything before us, we had nothing before us, we were all going direct to Heaven, we were "
-    "all going direct the other way"
-)
 
 
 @pytest.fixture(scope="module")
