@@ -8,8 +8,10 @@ from accounts.models import TenantOwned, TenantQuerySet
 
 class SpeakerQuerySet(TenantQuerySet):
     def present(self) -> "SpeakerQuerySet":
-        """Speakers that were not deleted."""
-        return self.filter(deleted_at=None)
+        """Speakers that were not deleted, without their voices: a cloned one is 15 kB, which only
+        engines need.
+        """
+        return self.filter(deleted_at=None).defer("voice_data")
 
 
 class Speaker(TenantOwned):

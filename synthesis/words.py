@@ -50,6 +50,14 @@ _SCRIPT_LANGUAGES = (
     (re.compile(r"[ぁ-ヿ]"), "ja"),
     (re.compile(r"[一-鿿]"), "zh"),
 )
+# Letters that languages we speak have alone; a foreign name or two does not make a line theirs.
+_LETTER_LANGUAGES = (
+    (regex.compile(r"\p{Cyrillic}"), "ru"),
+    (regex.compile(r"\p{Arabic}"), "ar"),
+)
+# Speakers of other languages may write in these letters too, as Ukrainian is: they are not overruled.
+_OTHER_LETTERS = frozenset({"en", "de", "fr", "es", "nl", "it", "pl", "pt", "ko", "ja", "zh"})
+_LETTER = regex.compile(r"\p{L}")
 
 
 def language_of(text: str, default: str) -> str:
@@ -58,5 +66,11 @@ def language_of(text: str, default: str) -> str:
         return default
     for pattern, language in _SCRIPT_LANGUAGES:
         if pattern.search(text):
+            return language
+    if default.split("-")[0] not in _OTHER_LETTERS:
+        return default
+    letters = len(_LETTER.findall(text))
+    for pattern, language in _LETTER_LANGUAGES:
+        if 2 * len(pattern.findall(text)) > letters:
             return language
     return default

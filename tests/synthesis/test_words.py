@@ -74,6 +74,10 @@ def test_only_words_after_white_space_say_that_a_space_was_there() -> None:
         ("東京", "ja", "ja"),
         ("Good morning.", "ko", "ko"),
         ("🙂 12", "fr", "fr"),
+        ("Доброе утро, Anna.", "en", "ru"),
+        ("صباح الخير", "en", "ar"),
+        ("Say Доброе утро to all of them.", "en", "en"),
+        ("Доброго ранку", "uk", "uk"),
     ],
 )
 def test_the_writing_tells_the_language_and_else_the_speakers_holds(
