@@ -97,7 +97,7 @@ class Engine:
         report = self.decoder.report
         self.decoder.report = lambda: Lengths(report())  # type: ignore[method-assign]
         for voice in range(3):
-            self.decoder.keep_voice(voice, lambda voice=voice: self.voice(voice))  # type: ignore[misc]
+            self.decoder.keep_voice(voice, self.voice(voice))
 
     def voice(self, number: int) -> Any:
         codes = np.random.default_rng(number).integers(0, 1000, (8, REFERENCE_FRAMES))
@@ -106,15 +106,15 @@ class Engine:
     def render(self, lines: Sequence[tuple[str, int]]) -> tuple[float, float]:
         """Speak lines (tenant, frames) that all wait at once. Returns seconds, and of audio."""
         queue = RequestQueue(len(lines))
-        scheduler = Scheduler(self.decoder, self.vocoder, self.prompts, queue)
+        scheduler = Scheduler(self.decoder, self.vocoder, queue)
         found: list[PieceResult] = []
         wait_for(self.device)
         started = time.perf_counter()
         # As the engine hands them in: longest first.
         for number, (tenant, frames) in enumerate(sorted(lines, key=lambda line: -line[1])):
             request = PieceRequest(
-                tenant, tenant, number % 3, lambda: np.zeros((9, 0), np.int32),
-                "y" * (12 + number % 7), number, frames + 1, frames + 1, number == 0, found.append,
+                tenant, tenant, number % 3, np.zeros((9, 0), np.int32),
+                self.prompts.line("y" * (12 + number % 7)), number, frames + 1, frames + 1, number == 0, found.append,
             )  # fmt: skip
             queue.put(request, 0)
         while len(found) < len(lines):

@@ -5,10 +5,12 @@ would stall the thread that keeps the GPU busy.
 import atexit
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -23,43 +25,63 @@ class Aligners:
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
-        self._starting = threading.Lock()
+        self._lock = threading.Lock()
+        self._pool: ProcessPoolExecutor | None = None
 
     def start(self) -> None:
         """Have the processes up and their models loaded, so that no line waits for that."""
         noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
         ready = [
-            self._pool.submit(word_times, noise, 16_000, [Word("ready", False)], ["ready"], "en")
+            self.submit(noise, 16_000, [Word("ready", False)], ["ready"], "en")
             for _ in range(2 * self._processes)
         ]
         for one in ready:
             one.result()
 
-    def word_times(
+    def submit(
         self,
         waveform: Waveform,
         sample_rate: int,
         words: Sequence[Word],
         spoken: Sequence[str],
         language: str,
-    ) -> WordTimes:
-        """As word_times.word_times. Raises AlignmentFailed."""
+    ) -> Future[WordTimes]:
+        """Ask for what word_times.word_times gives. The future may raise AlignmentFailed."""
+        request = (waveform, sample_rate, words, spoken, language)
         if base_language(language) != "en":
-            return word_times(waveform, sample_rate, words, spoken, language)
-        with self._starting:
-            pool = self._pool
-        return pool.submit(word_times, waveform, sample_rate, words, spoken, language).result()
+            done: Future[WordTimes] = Future()
+            done.set_result(word_times(*request))
+            return done
+        with self._lock, _born_without_signals():
+            try:
+                return self._started().submit(word_times, *request)
+            except BrokenProcessPool:
+                # A process of it was killed, perhaps for its memory. Others take its place.
+                self._pool = None
+                return self._started().submit(word_times, *request)
 
-    @cached_property
-    def _pool(self) -> ProcessPoolExecutor:
-        pool = ProcessPoolExecutor(
-            self._processes,
-            # Not forked: this process has threads, and perhaps a GPU.
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_end_with_the_parent,
-        )
-        atexit.register(pool.shutdown, cancel_futures=True)
-        return pool
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                self._processes,
+                # Not forked: this process has threads, and perhaps a GPU.
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_end_with_the_parent,
+            )
+            atexit.register(self._pool.shutdown, cancel_futures=True)
+        return self._pool
+
+
+@contextmanager
+def _born_without_signals() -> Iterator[None]:
+    """Processes that are started in the block never hear what ends a service. It is sent to all of its
+    processes, and their parent may have lines in hand; it ends them itself.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_the_parent() -> None:

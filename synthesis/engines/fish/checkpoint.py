@@ -100,11 +100,14 @@ def _read_weights(path: Path, prefix: str) -> Weights:
         raise CheckpointRefused(f"{path}: damaged or truncated ({reason}).") from exc
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
-    if not isinstance(found, dict) or not found:
-        raise CheckpointRefused(f"{path} holds no tensors.")
+    if not isinstance(found, dict) or not found or not all(isinstance(n, str) for n in found):
+        raise CheckpointRefused(f"{path} holds no named tensors.")
     if other := [name for name, value in found.items() if not isinstance(value, torch.Tensor)]:
         raise CheckpointRefused(f"{path}: {other[0]} is not a tensor.")
-    return {name.removeprefix(prefix): value for name, value in found.items()}
+    plain = {name.removeprefix(prefix): value for name, value in found.items()}
+    if len(plain) < len(found):
+        raise CheckpointRefused(f"{path} has tensors twice, with and without {prefix!r}.")
+    return plain
 
 
 def _modern_name(name: str) -> str:

@@ -8,11 +8,13 @@ import itertools
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import regex
@@ -30,15 +32,17 @@ from synthesis.engines.base import (
 from synthesis.engines.fish.languages import LANGUAGES, base_language
 from synthesis.engines.fish.line_text import SpokenText, spoken_text
 from synthesis.engines.fish.speed import at_speed
-from synthesis.engines.fish.word_times import AlignmentFailed
+from synthesis.engines.fish.word_times import AlignmentFailed, WordTimes
 from synthesis.engines.trimming import faded, speech_edges
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+    from concurrent.futures import Future
 
     from synthesis.engines.fish.aligners import Aligners
-    from synthesis.engines.fish.requests import PieceResult
+    from synthesis.engines.fish.requests import Cause, PieceRequest, PieceResult
     from synthesis.engines.fish.runtime import Runtime
+    from synthesis.engines.fish.tokens import Prompt
     from synthesis.engines.fish.voices import VoiceMaker
 
 _TRIES = 3  # of a piece: the first and two with another seed
@@ -48,9 +52,9 @@ _MOST_EXTRA_S = 2.0
 # Nobody speaks twice as fast; an aligner needs 30 ms for each sound.
 _LEAST_OF_EXPECTED = 0.5
 _PAUSE_BETWEEN_PIECES_S = 0.25
-# Lines of one job that are handed in ahead of their turn.
-_LINES_AHEAD = 64
-_PUT_WAIT_S = 0.2
+# Of one job, handed in ahead of their turn.
+_PIECES_AHEAD = 64
+_LOOK_UP_S = 0.2  # how often a job that waits looks whether it is to end
 _DRAIN_S = 10.0  # how long lines in hand may take once the process is to end
 
 # The scripts of the languages it knows.
@@ -136,20 +140,31 @@ class FishEngine:
             return self._loaded
 
     @cached_property
-    def _voices(self) -> "VoiceMaker":
+    def _made_voices(self) -> "VoiceMaker":
         from synthesis.engines.fish.recogniser import WhisperRecogniser
         from synthesis.engines.fish.voices import VoiceMaker
 
-        runtime = self.runtime
+        runtime = self._loaded
+        device = runtime.device
         path = settings.RECOGNISER_MODEL
-        recogniser = WhisperRecogniser(path, runtime.device.type) if path else None
+        recogniser = WhisperRecogniser(path, device.type, device.index or 0) if path else None
         return VoiceMaker(runtime.codec, runtime.codec_version, recogniser)
 
+    @property
+    def _voices(self) -> "VoiceMaker":
+        with self._loading:
+            return self._made_voices
+
     @cached_property
-    def aligners(self) -> "Aligners":
+    def _made_aligners(self) -> "Aligners":
         from synthesis.engines.fish.aligners import Aligners
 
         return Aligners(settings.ENGINE_THREADS)
+
+    @property
+    def aligners(self) -> "Aligners":
+        with self._loading:
+            return self._made_aligners
 
 
 def warm_up() -> str | None:
@@ -174,9 +189,11 @@ class _Line:
     line: LineToSpeak
     text: SpokenText
     voice: "Hashable"
+    voice_prompt: "Prompt"
     sound: dict[int, Waveform] = field(default_factory=dict)  # piece -> trimmed
     tries: dict[int, int] = field(default_factory=dict)
-    seeds: int = 0  # rises when all of the line is spoken again
+    pools_lost: int = 0
+    given_up: bool = False
 
     @property
     def expected_s(self) -> float:
@@ -184,13 +201,21 @@ class _Line:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _Spoken:
     """What became of a piece of a line."""
 
     line: _Line
     piece: int
-    round: int  # the line's ``seeds`` when it was asked for
     result: "PieceResult"
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A line's whole sound and, in the future, its words' times."""
+
+    line: _Line
+    waveform: Waveform
+    times: "Future[WordTimes]"
 
 
 class _Call:
@@ -207,42 +232,30 @@ class _Call:
         self._runtime, self._aligners, self._stopping = runtime, aligners, stopping
         self._name = name
         self._lines = lines
-        self._answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
-        # (line, piece): what is not handed in yet, and how many are with the engine.
-        self._waiting: list[tuple[_Line, int]] = []
-        self._in_hand = 0
+        self._answers: queue.SimpleQueue[_Spoken | _Timed] = queue.SimpleQueue()
+        self._waiting: deque[tuple[_Line, int]] = deque()  # pieces that are not handed in yet
+        self._in_hand = 0  # pieces that the engine has
+        self._aligning = 0  # lines
         self._first = True
 
     def results(self) -> Iterator[SpokenLine | FailedLine]:
-        ready: list[_Line] = []
-        for line in self._lines:
-            try:
-                key = self._runtime.prompts.key(line.tenant_id, line.voice)
-            except EngineError as exc:
-                yield FailedLine(line.position, exc.detail)
-                continue
-            text = spoken_text(line.text, line.language, line.pronunciations)
-            if not text.pieces:
-                yield FailedLine(line.position, "There is nothing to speak in this line.")
-                continue
-            ready.append(_Line(line, text, key))
-        # The script's first line first, so that the job can be heard; then the longest, so that none
-        # is left to run alone at the end.
-        ready[1:] = sorted(ready[1:], key=lambda line: -line.expected_s)
-        self._waiting = [(line, piece) for line in ready for piece in range(len(line.text.pieces))]
+        yield from self._read_out()
         stop_at: float | None = None
-        while self._waiting or self._in_hand:
+        while self._waiting or self._in_hand or self._aligning:
             if self._stopping.is_set():
+                if stop_at is None:
+                    stop_at = time.monotonic() + _DRAIN_S
+                    self._in_hand -= self._runtime.queue.remove(self._name)
                 self._waiting.clear()
-                stop_at = stop_at or time.monotonic() + _DRAIN_S
-                if not self._in_hand or time.monotonic() > stop_at:
+                if not (self._in_hand or self._aligning) or time.monotonic() > stop_at:
                     return
             self._hand_in()
             try:
-                answer = self._answers.get(timeout=_PUT_WAIT_S)
+                answer = self._answers.get(timeout=_LOOK_UP_S)
             except queue.Empty:
+                if self._runtime.closed:
+                    raise RuntimeError("The engine has ended.") from None
                 continue
-            self._in_hand -= 1
             if result := self._take(answer):
                 yield result
 
@@ -251,78 +264,98 @@ class _Call:
         if self._in_hand:
             self._runtime.scheduler.drop(self._name)
 
+    def _read_out(self) -> Iterator[FailedLine]:
+        """From lines to pieces in the order in which they are handed in."""
+        ready: list[_Line] = []
+        for line in self._lines:
+            try:
+                key = self._runtime.prompts.key(line.tenant_id, line.voice)
+            except EngineError as exc:
+                yield FailedLine(line.position, exc.detail)
+                continue
+            text = spoken_text(line.text, line.language, line.pronunciations)
+            if text.pieces:
+                prompt = self._runtime.prompts.prompt(key, line.voice)
+                ready.append(_Line(line, text, key, prompt))
+            else:
+                yield FailedLine(line.position, "There is nothing to speak in this line.")
+        # The script's first line first, so that the job can be heard; then the longest, so that none
+        # is left to run alone at the end.
+        ready[1:] = sorted(ready[1:], key=lambda line: -line.expected_s)
+        self._waiting.extend(
+            (line, piece) for line in ready for piece in range(len(line.text.pieces))
+        )
+
     def _hand_in(self) -> None:
-        from synthesis.engines.fish.requests import PieceRequest, PieceResult
+        while self._waiting and self._in_hand < _PIECES_AHEAD:
+            line, number = self._waiting[0]
+            # With something in hand there are answers to take, rather than to wait here.
+            wait_s = 0.0 if self._in_hand else _LOOK_UP_S
+            if not self._runtime.queue.put(self._request(line, number), wait_s):
+                return
+            self._waiting.popleft()
+            self._in_hand += 1
+            self._first = False
+
+    def _request(self, line: _Line, number: int) -> "PieceRequest":
+        from synthesis.engines.fish.requests import PieceRequest
         from synthesis.engines.fish.slots import row_seed
 
+        piece = line.text.pieces[number]
         frames = self._runtime.sizes.frames
         per_second = self._runtime.architecture.frames_per_second
-        while self._waiting and self._in_hand < _LINES_AHEAD:
-            line, number = self._waiting[0]
-            piece = line.text.pieces[number]
-            most = (_MOST_TIMES_EXPECTED * piece.expected_s + _MOST_EXTRA_S) * per_second
-            voice, made_of = line.voice, line.line.voice
-            asked = line.seeds
+        most = (_MOST_TIMES_EXPECTED * piece.expected_s + _MOST_EXTRA_S) * per_second
+        fewest = _LEAST_OF_EXPECTED * piece.sounding_s * per_second
+        return PieceRequest(
+            tenant=line.line.tenant_id,
+            job=self._name,
+            voice=line.voice,
+            voice_prompt=line.voice_prompt,
+            prompt=self._runtime.line_prompt(piece.text),
+            seed=row_seed(line.line.seed, number, line.tries.get(number, 0)),
+            most_frames=min(frames, round(most)),
+            fewest_frames=min(frames // 2, round(fewest)),
+            first=self._first,
+            answer=lambda result: self._answers.put(_Spoken(line, number, result)),
+        )
 
-            def answer(
-                result: PieceResult, line: _Line = line, number: int = number, asked: int = asked
-            ) -> None:
-                self._answers.put(_Answer(line, number, asked, result))
-
-            request = PieceRequest(
-                tenant=line.line.tenant_id,
-                job=self._name,
-                voice=voice,
-                voice_prompt=partial(self._runtime.prompts.prompt, voice, made_of),
-                text=piece.text,
-                seed=row_seed(line.line.seed, number, line.seeds, line.tries.get(number, 0)),
-                most_frames=min(frames, round(most)),
-                fewest_frames=min(
-                    frames // 2, round(_LEAST_OF_EXPECTED * piece.sounding_s * per_second)
-                ),
-                first=self._first,
-                answer=answer,
-            )
-            if not self._runtime.queue.put(request, _PUT_WAIT_S):
-                return
-            self._first = False
-            self._in_hand += 1
-            self._waiting.pop(0)
-
-    def _take(self, answer: _Answer) -> SpokenLine | FailedLine | None:
-        """Use a piece's sound, or have it spoken again; the line, once it is whole or given up."""
+    def _take(self, answer: _Spoken | _Timed) -> SpokenLine | FailedLine | None:
+        """Go on with a line; returns it once it is whole or given up."""
+        if isinstance(answer, _Timed):
+            self._aligning -= 1
+            return self._finish(answer)
+        self._in_hand -= 1
+        line, result = answer.line, answer.result
+        if line.given_up:
+            return None
         from synthesis.engines.fish.requests import Cause
 
-        line, result = answer.line, answer.result
-        if answer.round != line.seeds:
-            return None  # of a line that is spoken anew, or was given up
-        cause, sound = result.cause, None
+        cause = result.cause
         if result.waveform is not None and cause is None:
             rate = self._runtime.architecture.firefly.sample_rate
             start, end = speech_edges(result.waveform, rate)
-            sound = result.waveform[start:end]
+            # A copy, which does not keep what was cut off.
+            line.sound[answer.piece] = faded(result.waveform[start:end], rate)
             cause = None if end > start else Cause.SILENCE
         if cause is not None:
             return self._again(line, [answer.piece], cause)
-        assert sound is not None
-        line.sound[answer.piece] = sound
-        if len(line.sound) < len(line.text.pieces):
-            return None
-        try:
-            return self._joined(line)
-        except AlignmentFailed:
-            line.sound.clear()
-            return self._again(line, range(len(line.text.pieces)), Cause.NOT_ALIGNED)
+        if len(line.sound) == len(line.text.pieces):
+            self._align(line)
+        return None
 
-    def _again(self, line: _Line, pieces: Sequence[int], cause: Any) -> FailedLine | None:
+    def _again(self, line: _Line, pieces: Sequence[int], cause: "Cause") -> FailedLine | None:
         """Hand pieces in again with another seed, at most twice; then the line fails, alone."""
         from synthesis.engines.fish import metrics
-        from synthesis.engines.fish.requests import Cause
 
-        tries = max(line.tries.get(piece, 0) for piece in pieces) + 1
-        if tries >= _TRIES or cause is Cause.TOO_LONG:
-            line.seeds += 1  # answers that are on their way count no more
-            self._waiting = [item for item in self._waiting if item[0] is not line]
+        for piece in pieces:
+            line.sound.pop(piece, None)
+            line.tries[piece] = line.tries.get(piece, 0) + 1
+        tries = max(line.tries[piece] for piece in pieces)
+        # Another seed makes nothing shorter.
+        if tries >= _TRIES or cause.value == "too_long":
+            line.given_up = True
+            line.sound.clear()
+            self._waiting = deque(item for item in self._waiting if item[0] is not line)
             metrics.FAILURES.labels(cause.value).inc()
             times = f" after {tries} tries" if tries > 1 else ""
             return FailedLine(
@@ -331,27 +364,43 @@ class _Call:
                 "it, split it, or submit it again with another seed.",
             )
         metrics.RETRIES.labels(cause.value).inc(len(pieces))
-        for piece in pieces:
-            line.tries[piece] = tries
         # Before the rest: this line has waited long enough.
-        self._waiting[:0] = [(line, piece) for piece in pieces]
+        self._waiting.extendleft((line, piece) for piece in reversed(pieces))
         return None
 
-    def _joined(self, line: _Line) -> SpokenLine:
-        """The pieces as one waveform with word times. Raises AlignmentFailed."""
+    def _align(self, line: _Line) -> None:
+        """Join the pieces and ask for the words' times."""
         rate = self._runtime.architecture.firefly.sample_rate
         pause = np.zeros(round(_PAUSE_BETWEEN_PIECES_S * rate), np.float32)
         parts: list[Waveform] = []
         for number in range(len(line.text.pieces)):
             if parts:
                 parts.append(pause)
-            parts.append(faded(line.sound[number], rate))
+            parts.append(line.sound[number])
         waveform = at_speed(np.concatenate(parts), rate, line.line.speed)
-        times = self._aligners.word_times(
-            waveform, rate, line.text.words, line.text.spoken, line.line.language
-        )
+        text = line.text
+        times = self._aligners.submit(waveform, rate, text.words, text.spoken, line.line.language)
+        self._aligning += 1
+        times.add_done_callback(lambda done: self._answers.put(_Timed(line, waveform, done)))
+
+    def _finish(self, timed: _Timed) -> SpokenLine | FailedLine | None:
+        from synthesis.engines.fish.requests import Cause
+
+        line = timed.line
+        try:
+            times = timed.times.result()
+        except AlignmentFailed:
+            return self._again(line, range(len(line.text.pieces)), Cause.NOT_ALIGNED)
+        except BrokenProcessPool:
+            line.pools_lost += 1
+            if line.pools_lost >= _TRIES:
+                raise
+            self._align(line)
+            return None
+        line.sound.clear()
         words = [
             SpokenWord(word.text, start, end, word.space_before)
             for word, (start, end) in zip(line.text.words, times.spans, strict=True)
         ]
-        return SpokenLine(line.line.position, waveform, rate, words, times.timing)
+        rate = self._runtime.architecture.firefly.sample_rate
+        return SpokenLine(line.line.position, timed.waveform, rate, words, times.timing)

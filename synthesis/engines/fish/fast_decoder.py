@@ -32,7 +32,8 @@ _BUCKETS = (16, 64, 128)
 # not depend on its company: a matrix library chooses its method by the shape.
 _MOST_PREFILL_ROWS = 16
 _PREFILL_TOKENS = (48, 96, 192, 384)
-_VOICE_TOKENS_STEP = 64
+_VOICE_TOKENS = (256, 512, 768)  # and what a prefix has room for
+_PREFILL_STEP = 16  # tokens that a program of the attention takes at once
 _MOST_SPLITS = 16
 _SQUARES = 128  # the most tiles of columns whose sums of squares are kept
 
@@ -77,7 +78,10 @@ class FastDecoder(SlotDecoder):
         self._gated = empty(2 * rows, widest)
         self.logits = empty(rows, 1032, dtype=torch.float32)
         self._frame = empty(rows, 1 + a.codebooks, dtype=torch.int32)
-        self._parts = empty(_MOST_SPLITS * 2 * rows * widest, dtype=torch.float32)
+        parts = _MOST_SPLITS * 2 * rows * widest
+        heads = rows * a.slow.kv_heads * max(16, a.slow.heads // a.slow.kv_heads)
+        parts = max(parts, _MOST_SPLITS * heads * (2 + a.slow.head_dim))
+        self._parts = empty(parts, dtype=torch.float32)
         self._squares = empty(_SQUARES, 2 * rows, dtype=torch.float32)
         self._squares_kept = 1
         self._arrivals = empty(4096, dtype=torch.int32)
@@ -97,6 +101,8 @@ class FastDecoder(SlotDecoder):
             self._step(rows)
         for tokens in _PREFILL_TOKENS:
             self._prefill_of(self._prefill_rows, tokens)
+        for tokens in self._voice_tokens():
+            self._prefill_of(1, tokens)
 
     def step(self, rows: int) -> None:
         self._step(rows)()
@@ -240,13 +246,15 @@ class FastDecoder(SlotDecoder):
     def try_linear(
         self, kind: str, rows: int, tile: LinearTile
     ) -> tuple[Callable[[], None], torch.Tensor]:
-        """All of a step's slow products of one kind, with a tile; and what the last one fills."""
+        """All of a step's slow products of one kind, with a tile; and what the last one fills.
+        rows: at most twice as many as lines.
+        """
         generator = torch.Generator(self.weights.device).manual_seed(0)
         into, out = {
-            "qkv": (self._hidden, self._qkv),
-            "wo": (self._attended, self._hidden),
-            "w13": (self._hidden, self._gated),
-            "w2": (self._gated, self._hidden),
+            "qkv": (self._pair, self._qkv),
+            "wo": (self._attended, self._pair),
+            "w13": (self._pair, self._gated),
+            "w2": (self._gated, self._pair),
         }[kind]
         into.normal_(generator=generator)
         self._squares.fill_(1.0)
@@ -294,11 +302,14 @@ class FastDecoder(SlotDecoder):
             self._prefills[key] = _Prefill(self, rows, tokens)
         return self._prefills[key]
 
+    def _voice_tokens(self) -> list[int]:
+        room = triton.cdiv(self.sizes.voice_positions, _PREFILL_STEP) * _PREFILL_STEP
+        return [*(size for size in _VOICE_TOKENS if size < room), room]
+
     def _compute_prefix(self, prompt: Prompt, index: int) -> None:
         length = prompt.shape[1]
-        tokens = triton.cdiv(length, _VOICE_TOKENS_STEP) * _VOICE_TOKENS_STEP
-        # Once a voice, at many lengths: not worth a graph that is kept.
-        prefill = _Prefill(self, 1, tokens, graph=False)
+        tokens = next(size for size in self._voice_tokens() if size >= length)
+        prefill = self._prefill_of(1, tokens)
         # A last token is fed by the next step, which the scratch row never takes.
         padded = np.concatenate([prompt, prompt[:, -1:]], 1)
         prefill([Admission(self.scratch, None, padded, 0, 1)])
@@ -318,41 +329,48 @@ class FastDecoder(SlotDecoder):
                 prefill(group[start : start + self._prefill_rows])
 
 
+def _padded(count: int) -> int:
+    return -(-count // 4) * 4
+
+
 class _Prefill:
     """So many prompts of at most so many tokens, as one launch with one copy to the GPU."""
 
     _INTEGERS = ("slot", "start", "last", "voice", "seed", "most", "fewest")
     _FLOATS = ("temperature", "top_p", "penalty")
 
-    def __init__(self, decoder: FastDecoder, rows: int, tokens: int, *, graph: bool = True) -> None:
+    def __init__(self, decoder: FastDecoder, rows: int, tokens: int) -> None:
         self._decoder, self._rows, self._tokens = decoder, rows, tokens
         device = decoder.weights.device
         on_gpu = device.type == "cuda"
         width = 1 + decoder.architecture.codebooks
         prompt_size, token_size = rows * tokens * width, rows * width
-        size = prompt_size + token_size + rows * (len(self._INTEGERS) + len(self._FLOATS))
+        # Every part begins at a multiple of 16 bytes, so that one program serves all sizes.
+        size = sum(map(_padded, (prompt_size, token_size)))
+        size += _padded(rows) * (len(self._INTEGERS) + len(self._FLOATS))
         self._host = torch.zeros(size, dtype=torch.int32, pin_memory=on_gpu)
         self._device = torch.zeros(size, dtype=torch.int32, device=device)
         self._copied = torch.cuda.Event() if on_gpu else None
 
         def views(buffer: torch.Tensor) -> dict[str, torch.Tensor]:
+            at = _padded(prompt_size)
             found = {
                 "prompt": buffer[:prompt_size].view(rows, tokens, width),
-                "token": buffer[prompt_size : prompt_size + token_size].view(rows, width),
+                "token": buffer[at : at + token_size].view(rows, width),
             }
-            at = prompt_size + token_size
+            at += _padded(token_size)
             for name in (*self._INTEGERS, *self._FLOATS):
                 values = buffer[at : at + rows]
                 # Floats travel in the same buffer, bit for bit.
                 found[name] = values.view(torch.float32) if name in self._FLOATS else values
-                at += rows
+                at += _padded(rows)
             return found
 
         self._there = views(self._device)
         self._here = {name: view.numpy() for name, view in views(self._host).items()}
         self._rest()
         self._device.copy_(self._host)
-        self._launch = Launch(self._run, device, decoder.stream) if graph else self._run
+        self._launch = Launch(self._run, device, decoder.stream)
 
     def _rest(self) -> None:
         """Rows without a prompt work on the scratch row."""

@@ -15,6 +15,7 @@ from synthesis.words import Word, split_words
 _LONGEST_PIECE_BYTES = 200
 _SENTENCE_END = regex.compile(r"[.!?…。！？]+[\"'”’)\]」』]*$")
 _PHRASE_END = regex.compile(r"[,;:–—、，；：]+[\"'”’)\]」』]*$")
+_SOUND = regex.compile(r"[\p{L}\p{N}]")
 _PAUSE_S = 0.35  # at a mark of punctuation
 _QUIETED = regex.compile(r"\p{Extended_Pictographic}|[\p{Cc}\p{Cf}--\p{Zs}]", regex.VERSION1)
 _APOSTROPHES = str.maketrans("‘’", "''")
@@ -68,9 +69,12 @@ def _pieces(units: Sequence[str]) -> list[str]:
             count += 1
         if count < len(rest):
             count = _best_cut(rest[:count])
-        pieces.append("".join(rest[:count]).strip())
+        piece = "".join(rest[:count]).strip()
         rest = rest[count:]
-    return [piece for piece in pieces if piece]
+        # Marks alone say nothing; a piece of them would be silence.
+        if _SOUND.search(piece):
+            pieces.append(piece)
+    return pieces
 
 
 def _best_cut(units: Sequence[str]) -> int:
@@ -87,7 +91,13 @@ def _fitting(unit: str) -> list[str]:
     if len(unit.encode()) <= _LONGEST_PIECE_BYTES:
         return [unit]
     parts = [""]
-    for character in regex.findall(r"\X", unit):
+    clusters = [
+        part
+        for cluster in regex.findall(r"\X", unit)
+        # No letter takes so many marks; who sends one gets them one by one.
+        for part in ([cluster] if len(cluster.encode()) <= _LONGEST_PIECE_BYTES else cluster)
+    ]
+    for character in clusters:
         if parts[-1] and len((parts[-1] + character).encode()) > _LONGEST_PIECE_BYTES:
             parts.append("")
         parts[-1] += character

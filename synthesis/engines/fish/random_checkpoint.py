@@ -88,7 +88,7 @@ def write_random_checkpoint(
     if codec_config:
         (folder / CODEC_CONFIG_FILE).write_text(json.dumps(codec_config, indent=1))
     ranks = architecture.vocab_size - CONTROL_TOKENS - SEMANTIC_TOKENS
-    _write_tokenizer(folder / "tokenizer.tiktoken", ranks)
+    write_tokenizer(folder / "tokenizer.tiktoken", ranks)
     generator = torch.Generator().manual_seed(seed)
     transformer = _random(
         transformer_shapes(architecture), generator, _TINY_SPREAD if tiny else 0.02
@@ -108,7 +108,7 @@ def write_random_checkpoint(
     return architecture
 
 
-def _write_tokenizer(path: Path, ranks: int) -> None:
+def write_tokenizer(path: Path, ranks: int) -> None:
     """All bytes, then fillers that no text holds (invalid UTF-8), so that nothing is merged."""
     tokens = [bytes([value]) for value in range(256)]
     tokens += [b"\xf8" + index.to_bytes(3, "big") for index in range(ranks - 256)]

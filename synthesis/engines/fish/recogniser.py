@@ -31,8 +31,8 @@ class Recogniser(Protocol):
 class WhisperRecogniser:
     """faster-whisper with a model that lies on this machine; nothing is downloaded."""
 
-    def __init__(self, model_path: str, device: str) -> None:
-        self._path, self._device = model_path, device
+    def __init__(self, model_path: str, device: str, index: int) -> None:
+        self._path, self._device, self._index = model_path, device, index
 
     @cached_property
     def _model(self) -> Any:
@@ -40,7 +40,11 @@ class WhisperRecogniser:
 
         kind = "float16" if self._device == "cuda" else "int8"
         return WhisperModel(
-            self._path, device=self._device, compute_type=kind, local_files_only=True
+            self._path,
+            device=self._device,
+            device_index=self._index,
+            compute_type=kind,
+            local_files_only=True,
         )
 
     def words(self, waveform: Waveform, sample_rate: int, language: str) -> Sequence[HeardWord]:

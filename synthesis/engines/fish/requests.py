@@ -38,8 +38,8 @@ class PieceRequest:
     tenant: str
     job: str
     voice: Hashable
-    voice_prompt: Callable[[], Prompt]  # called only where the voice is not kept
-    text: str
+    voice_prompt: Prompt
+    prompt: Prompt  # the line's own
     seed: int
     most_frames: int
     fewest_frames: int
@@ -53,12 +53,12 @@ class QueueClosed(Exception):
 
 
 class RequestQueue:
-    """Bounded. Tenants take turns; within one, a job's first line goes first, then first come first
-    served. Jobs hand their long lines in first.
+    """Bounded for each tenant, so that none keeps another out. Tenants take turns; within one, a job's
+    first line goes first, then first come first served. Jobs hand their long lines in first.
     """
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+        self._capacity = capacity  # of each tenant
         self._changed = threading.Condition()
         self._tenants: OrderedDict[str, deque[PieceRequest]] = OrderedDict()
         self._size = 0
@@ -70,11 +70,13 @@ class RequestQueue:
     def put(self, request: PieceRequest, timeout_s: float) -> bool:
         """Wait for room at most so long. Returns whether the request was taken. Raises QueueClosed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._size < self._capacity, timeout_s)
+            if not self._changed.wait_for(
+                lambda: self._closed or len(self._tenants.get(request.tenant, ())) < self._capacity,
+                timeout_s,
+            ):
+                return False
             if self._closed:
                 raise QueueClosed
-            if self._size >= self._capacity:
-                return False
             waiting = self._tenants.setdefault(request.tenant, deque())
             if request.first:
                 # Before all but other first ones.
@@ -100,14 +102,16 @@ class RequestQueue:
                 return waiting.popleft()
             return None
 
-    def remove(self, job: str) -> None:
-        """Forget what a job has waiting."""
+    def remove(self, job: str) -> int:
+        """Forget what a job has waiting. Returns how many pieces that were."""
         with self._changed:
+            before = self._size
             for tenant, waiting in self._tenants.items():
                 kept = deque(request for request in waiting if request.job != job)
                 self._size -= len(waiting) - len(kept)
                 self._tenants[tenant] = kept
             self._changed.notify_all()
+            return before - self._size
 
     def wait(self, timeout_s: float) -> None:
         """Until something waits, or the queue is closed."""

@@ -28,7 +28,6 @@ from synthesis.engines.fish.slots import (
     Report,
     SlotDecoder,
 )
-from synthesis.engines.fish.tokens import Prompts
 from synthesis.engines.fish.vocoder import PendingAudio, Vocoder, cut
 
 log = structlog.get_logger(__name__)
@@ -37,11 +36,13 @@ FRAMES_A_ROUND = 2
 # A finished piece waits so many rounds for company in the vocoder; about 30 ms on an H100.
 _VOCODER_PATIENCE = 8
 _IDLE_WAIT_S = 0.2
+_GROUPS_AHEAD = 2
 _LOOP_FRAMES = 32  # 1.5 s that only repeat themselves
 _LONGEST_LOOP = 8
 # A voice that nobody has used for so long leaves the device, be it only because its speaker was
 # deleted meanwhile.
 _VOICE_IDLE_S = 900.0
+_VOICES_EVERY_S = 10.0
 
 
 @dataclass
@@ -65,10 +66,8 @@ class _Finished:
 class Scheduler:
     """Owns decoder and vocoder; everything of it runs in one thread."""
 
-    def __init__(
-        self, decoder: SlotDecoder, vocoder: Vocoder, prompts: Prompts, queue: RequestQueue
-    ) -> None:
-        self._decoder, self._vocoder, self._prompts, self._queue = decoder, vocoder, prompts, queue
+    def __init__(self, decoder: SlotDecoder, vocoder: Vocoder, queue: RequestQueue) -> None:
+        self._decoder, self._vocoder, self._queue = decoder, vocoder, queue
         firefly = decoder.architecture.firefly
         self._context, self._samples_per_frame = firefly.context_frames, firefly.samples_per_frame
         self._sample_rate = firefly.sample_rate
@@ -81,13 +80,15 @@ class Scheduler:
         self._speaking: deque[tuple[PendingAudio, list[tuple[_Finished, int, int]]]] = deque()
         self._dropped: set[str] = set()
         self._lock = threading.Lock()
+        self._round_began = 0.0  # time.monotonic(); 0: at rest
+        self._looked_at_voices = time.monotonic()
 
     @property
     def rows_in_use(self) -> int:
         return len(self._rows)
 
     def drop(self, job: str) -> None:
-        """Speak no more for a job; its answers may still come. From any thread."""
+        """Speak no more for a job; answers may still come. From any thread."""
         self._queue.remove(job)
         with self._lock:
             self._dropped.add(job)
@@ -95,9 +96,18 @@ class Scheduler:
     def run(self, stopping: threading.Event) -> None:
         """Work until told to stop."""
         while not stopping.is_set():
+            self._round_began = time.monotonic()
             if not self.work():
-                self._decoder.voices.forget_idle(_VOICE_IDLE_S)
+                self._round_began = 0.0
                 self._queue.wait(_IDLE_WAIT_S)
+            if time.monotonic() - self._looked_at_voices > _VOICES_EVERY_S:
+                self._looked_at_voices = time.monotonic()
+                self._decoder.voices.forget_idle(_VOICE_IDLE_S)
+
+    def stuck_s(self) -> float:
+        """For how long the round in work has been going on. From any thread."""
+        began = self._round_began
+        return time.monotonic() - began if began else 0.0
 
     def work(self) -> bool:
         """One round. Returns whether there was anything to do."""
@@ -141,16 +151,15 @@ class Scheduler:
             admission = Admission(
                 slot=slot,
                 voice=request.voice,
-                prompt=self._prompts.line(request.text),
+                prompt=request.prompt,
                 seed=request.seed,
                 most_frames=request.most_frames,
                 fewest_frames=request.fewest_frames,
                 sampling=request.sampling,
             )
             try:
-                # A voice that comes in may push another out, but not one that this group needs.
-                needed = {row.voice for row in admissions}
-                if request.voice not in self._decoder.voices and len(needed) >= self._most_new():
+                if request.voice not in self._decoder.voices:
+                    # It may push another out, but not one that is still to be read.
                     self._decoder.admit(admissions)
                     admissions = []
                 self._decoder.keep_voice(request.voice, request.voice_prompt)
@@ -164,9 +173,6 @@ class Scheduler:
             self._rows[slot] = _Row(request, self._round)
         if admissions:
             self._decoder.admit(admissions)
-
-    def _most_new(self) -> int:
-        return self._decoder.sizes.voices - 1
 
     def _advance(self) -> None:
         rows = self._decoder.bucket(max(self._rows))
@@ -207,6 +213,9 @@ class Scheduler:
     def _speak(self) -> None:
         group = self._vocoder.group
         while self._finished:
+            # Not more than the vocoder has room for: it would make the decoder wait.
+            if self._rows and len(self._speaking) >= _GROUPS_AHEAD:
+                return
             oldest = self._finished[0][0]
             patient = self._rows and self._round - oldest.since < _VOCODER_PATIENCE
             if len(self._finished) < group and patient:

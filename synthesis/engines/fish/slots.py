@@ -8,7 +8,7 @@ import hashlib
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -123,15 +123,11 @@ class SlotDecoder(ABC):
         self._turn = 0
         self.voices = VoiceShelf(sizes.voices)
 
-    def keep_voice(self, key: Hashable, prefix: Callable[[], Prompt]) -> None:
-        """Have a voice's prefix at hand. Raises DoesNotFit.
-
-        prefix: makes the prompt [1 + codebooks, positions]; not called if it is kept already.
-        """
+    def keep_voice(self, key: Hashable, prompt: Prompt) -> None:
+        """Have a voice's prefix, [1 + codebooks, positions], at hand. Raises DoesNotFit."""
         if key in self.voices:
             self.voices.touch(key)
             return
-        prompt = prefix()
         if prompt.shape[1] > self.sizes.voice_positions:
             raise DoesNotFit(
                 f"The voice takes {prompt.shape[1]:,} positions; {self.sizes.voice_positions:,} "

@@ -5,6 +5,9 @@ import numpy as np
 from av.filter import Graph
 
 from speakers.decoding import Waveform
+from synthesis.engines.trimming import faded
+
+_BEHIND = 16_384  # samples, several of atempo's windows
 
 
 def at_speed(waveform: Waveform, sample_rate: int, speed: float) -> Waveform:
@@ -18,7 +21,9 @@ def at_speed(waveform: Waveform, sample_rate: int, speed: float) -> Waveform:
     source.link_to(tempo)
     tempo.link_to(sink)
     graph.configure()
-    frame = av.AudioFrame.from_ndarray(waveform[None], format="flt", layout="mono")
+    # What it still holds at the end would be lost, so there is silence behind the sound.
+    padded = np.concatenate([waveform, np.zeros(_BEHIND, np.float32)])
+    frame = av.AudioFrame.from_ndarray(padded[None], format="flt", layout="mono")
     frame.sample_rate = sample_rate
     frame.pts = 0
     source.push(frame)
@@ -31,4 +36,6 @@ def at_speed(waveform: Waveform, sample_rate: int, speed: float) -> Waveform:
             parts.append(piece.to_ndarray()[0])
         except (av.EOFError, av.BlockingIOError):
             break
-    return np.concatenate(parts) if parts else waveform[:0]
+    length = round(len(waveform) / speed)
+    stretched = np.concatenate([*parts, np.zeros(length, np.float32)])[:length]
+    return faded(stretched, sample_rate)

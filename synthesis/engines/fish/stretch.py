@@ -64,19 +64,21 @@ def best_stretch(
                 candidates.append((start_s, end_s, inside[0], inside[-1] + 1))
     if not candidates:
         return _first_words(words, len(waveform) / sample_rate, spaced=spaced)
-    noise_db = [_noise_db(waveform, sample_rate, start, end) for start, end, _, _ in candidates]
+    noise = _Noise(waveform, sample_rate)
+    clipped = np.concatenate([[0], np.cumsum(np.abs(waveform) >= _CLIPPED)])
+    noise_db = [noise.level_db(start_s, end_s) for start_s, end_s, _, _ in candidates]
     quietest = min(noise_db)
 
     def worth(index: int) -> float:
         start_s, end_s, first, last = candidates[index]
-        part = waveform[round(start_s * sample_rate) : round(end_s * sample_rate)]
-        clipped = float(np.mean(np.abs(part) >= _CLIPPED)) * 100
+        start, end = (min(len(waveform), round(at * sample_rate)) for at in (start_s, end_s))
+        share = (clipped[end] - clipped[start]) / max(1, end - start)
         begins = first == 0 or _SENTENCE_END.search(words[first - 1].text) is not None
         ends = _SENTENCE_END.search(words[last - 1].text) is not None
         return (
             min(end_s - start_s, _WISHED_S)
             - _BROKEN_SENTENCE_S * ((not begins) + (not ends))
-            - _CLIPPING_S * clipped
+            - _CLIPPING_S * float(share) * 100
             - _NOISE_S * (noise_db[index] - quietest)
         )
 
@@ -113,15 +115,23 @@ def phrases_of(waveform: Waveform, sample_rate: int) -> list[Phrase]:
     return phrases
 
 
-def _noise_db(waveform: Waveform, sample_rate: int, start_s: float, end_s: float) -> float:
-    """The level of a stretch's quietest frames, where it is noisiest, dBFS.
-
-    Two seconds of speech have closures and breaths, so what is left there is the room.
+class _Noise:
+    """The level of a recording's quietest frames, every two seconds. In so much speech there are
+    closures and breaths, so what is left there is the room.
     """
-    part = waveform[round(start_s * sample_rate) : round(end_s * sample_rate)]
-    size = round(_NOISE_FRAME_S * sample_rate)
-    count = max(1, len(part) // size)
-    power = np.square(part[: count * size]).reshape(count, -1).mean(1)
-    windows = np.array_split(power, max(1, round((end_s - start_s) / _NOISE_WINDOW_S)))
-    floor = max(float(np.percentile(window, 5)) for window in windows)
-    return float(10 * np.log10(max(floor, 1e-10)))
+
+    def __init__(self, waveform: Waveform, sample_rate: int) -> None:
+        size = round(_NOISE_FRAME_S * sample_rate)
+        count = max(1, len(waveform) // size)
+        power = np.square(waveform[: count * size]).reshape(count, -1).mean(1)
+        frames = round(_NOISE_WINDOW_S / _NOISE_FRAME_S)
+        self._floors = np.array(
+            [np.percentile(power[at : at + frames], 5) for at in range(0, count, frames)]
+        )
+
+    def level_db(self, start_s: float, end_s: float) -> float:
+        """Of a stretch, where it is noisiest, dBFS."""
+        first = int(start_s / _NOISE_WINDOW_S)
+        last = max(first + 1, int(end_s / _NOISE_WINDOW_S))
+        floor = float(self._floors[first:last].max(initial=0.0))
+        return float(10 * np.log10(max(floor, 1e-10)))

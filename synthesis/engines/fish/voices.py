@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -24,6 +25,7 @@ from synthesis.words import UNSPACED_LANGUAGES
 # Of a reference that has to be recognised: enough to choose from; a customer may send ten minutes.
 _RECOGNISED_S = 120.0
 _KEPT_PROMPTS = 256  # 23 KB each for 30 s
+_PROMPT_IDLE_S = 900.0
 
 NO_TRANSCRIPT = (
     "This voice engine needs the words of the recording. Register the speaker again with `transcript`: "
@@ -44,7 +46,8 @@ class VoiceMaker:
 
     def __init__(self, codec: Codec, codec_version: str, recogniser: Recogniser | None) -> None:
         self._codec, self._version, self._recogniser = codec, codec_version, recogniser
-        self._lock = threading.Lock()  # the codec is on the device, and so is the recogniser
+        # Each is on the device and works for one at a time.
+        self._encoding, self._recognising = threading.Lock(), threading.Lock()
 
     def prepare(
         self, reference: Waveform, sample_rate: int, language: str, transcript: str
@@ -59,7 +62,7 @@ class VoiceMaker:
         rate = self._codec.firefly.sample_rate
         if sample_rate != rate:
             part = soxr.resample(part, sample_rate, rate, quality="VHQ")
-        with self._lock:
+        with self._encoding:
             codes = self._codec.encode(part)
         return PreparedVoice(
             "cloned",
@@ -80,7 +83,7 @@ class VoiceMaker:
         if self._recogniser is None:
             raise EngineError(NO_TRANSCRIPT)
         heard = reference[: round(_RECOGNISED_S * sample_rate)]
-        with self._lock:
+        with self._recognising:
             return list(self._recogniser.words(heard, sample_rate, base_language(language)))
 
 
@@ -108,12 +111,12 @@ class PromptShelf:
 
     def __init__(self, prompts: Prompts, codebooks: int, codec_version: str) -> None:
         self._prompts, self._codebooks, self._version = prompts, codebooks, codec_version
-        self._kept: OrderedDict[Hashable, Prompt] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Prompt, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def key(self, tenant: str, voice: Mapping[str, Any]) -> Hashable:
         """What tells a voice apart. Raises EngineError if it was made with another codec."""
-        if voice["codec"] != self._version:
+        if voice.get("codec") != self._version:
             raise EngineError(
                 "The speaker was prepared with another version of the voice model. Register it again."
             )
@@ -123,12 +126,17 @@ class PromptShelf:
     def prompt(self, key: Hashable, voice: Mapping[str, Any]) -> Prompt:
         """The voice's part of a prompt, [1 + codebooks, positions]."""
         with self._lock:
+            now = time.monotonic()
+            # What nobody has used for a while, be it because its speaker was deleted, goes.
+            while self._kept and now - next(iter(self._kept.values()))[1] > _PROMPT_IDLE_S:
+                self._kept.popitem(last=False)
             if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+                prompt, _ = self._kept.pop(key)
+                self._kept[key] = prompt, now
+                return prompt
         prompt = self._prompts.voice(str(voice["transcript"]), self._codes(voice))
         with self._lock:
-            self._kept[key] = prompt
+            self._kept[key] = prompt, now
             while len(self._kept) > _KEPT_PROMPTS:
                 self._kept.popitem(last=False)
         return prompt

@@ -67,12 +67,7 @@ def reference_codes(voice: int) -> Any:
 def keep_voices(prompts: "Prompts") -> "Callable[[SlotDecoder], None]":
     def keep(decoder: "SlotDecoder") -> None:
         for voice, transcript in enumerate(VOICES):
-            decoder.keep_voice(
-                voice,
-                lambda voice=voice, transcript=transcript: prompts.voice(  # type: ignore[misc]
-                    transcript, reference_codes(voice)
-                ),
-            )
+            decoder.keep_voice(voice, prompts.voice(transcript, reference_codes(voice)))
 
     return keep
 

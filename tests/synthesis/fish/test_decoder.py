@@ -267,21 +267,18 @@ def test_what_is_longer_than_a_row_is_refused_before_anything_happens(
             decoder.admit([fits, too_long])
     assert decoder.report().read()[0] == [ENDED] * 9
     with pytest.raises(DoesNotFit):
-        decoder.keep_voice("long", lambda: prompts.voice("x" * 300, reference_codes(0)))
+        decoder.keep_voice("long", prompts.voice("x" * 300, reference_codes(0)))
 
 
 def test_the_voice_unused_for_longest_gives_way(
     decoder: ReferenceDecoder, prompts: Prompts
 ) -> None:
-    def never() -> Any:
-        raise AssertionError
-
-    decoder.keep_voice(0, never)
-    decoder.keep_voice("new", lambda: prompts.voice("New.", reference_codes(3)))
+    decoder.keep_voice(0, prompts.voice("Not computed again.", reference_codes(0)))
+    decoder.keep_voice("new", prompts.voice("New.", reference_codes(3)))
     assert [voice in decoder.voices for voice in (0, 1, 2, "new")] == [True, False, True, True]
     decoder.voices.forget_idle(0.0)
     assert len(decoder.voices) == 0
-    decoder.keep_voice(1, lambda: prompts.voice(VOICES[1], reference_codes(1)))
+    decoder.keep_voice(1, prompts.voice(VOICES[1], reference_codes(1)))
 
 
 @pytest.mark.parametrize("top_p", [1e-6, 0.3, 0.7, 0.95, 1.0])

@@ -1,5 +1,6 @@
 """The engine as the product uses it: voices in, lines out, each failing alone."""
 
+import multiprocessing
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -167,6 +168,34 @@ def test_prompts_are_bounded(
 # Lines
 
 
+def test_short_sound_at_a_speed_is_not_lost() -> None:
+    blip = np.ones(800, np.float32)
+    assert [len(at_speed(blip, RATE, speed)) for speed in (0.5, 1.0, 2.0)] == [1600, 800, 400]
+    assert np.abs(at_speed(blip, RATE, 2.0)).max() > 0.3
+
+
+def test_an_aligner_that_is_killed_is_replaced(engine: FishEngine, voice: PreparedVoice) -> None:
+    english = line(0, "Hello over there.", voice, language="en")
+    before = speak(engine, [english])[0]
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
+    after = speak(engine, [english])[0]
+    assert np.array_equal(before.waveform, after.waveform)
+
+
+def test_what_ends_a_service_does_not_end_its_aligners(
+    engine: FishEngine, voice: PreparedVoice
+) -> None:
+    engine.aligners.start()
+    children = multiprocessing.active_children()
+    assert children
+    for process in children:
+        process.terminate()
+    time.sleep(0.3)
+    assert all(process.is_alive() for process in children)
+
+
 def test_lines_are_spoken_with_all_their_words(engine: FishEngine, voice: PreparedVoice) -> None:
     texts = {
         0: "안녕하세요, 3시 30분에 만나요.",
@@ -224,7 +253,10 @@ def test_a_long_line_is_joined_from_its_pieces(engine: FishEngine, voice: Prepar
 def test_speed_changes_the_length_and_not_the_pitch(speed: float) -> None:
     tone = np.sin(2 * np.pi * 220 * np.arange(2 * RATE) / RATE).astype(np.float32)
     found = at_speed(tone, RATE, speed)
-    assert len(found) == pytest.approx(len(tone) / speed, rel=0.02)
+    assert len(found) == round(len(tone) / speed)
+    # It is sound to its end, where it fades.
+    assert np.abs(found[-2000:-500]).max() > 0.5
+    assert abs(found[-1]) < 0.01
     middle = found[len(found) // 4 : len(found) // 4 + 16384]
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
     assert np.argmax(spectrum) * RATE / len(middle) == pytest.approx(220, abs=3)
@@ -352,7 +384,7 @@ def test_what_it_cannot_speak_is_refused_by_line(
 def test_asked_to_end_it_finishes_the_lines_in_hand(
     engine: FishEngine, voice: PreparedVoice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fish, "_LINES_AHEAD", 4)
+    monkeypatch.setattr(fish, "_PIECES_AHEAD", 4)
     stopping = threading.Event()
     lines = [line(i, f"문장 {i}번.", voice) for i in range(40)]
     results = []

@@ -1,5 +1,8 @@
 """The GPU's path, under Triton's interpreter: it computes what the plain one does."""
 
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +20,10 @@ from synthesis.engines.fish.reference_decoder import ReferenceDecoder
 from synthesis.engines.fish.slots import NOT_FINITE, Admission, Sampling, Sizes, SlotDecoder
 from synthesis.engines.fish.tiles import AttentionTile, LinearTile, Tiles
 from synthesis.engines.fish.tokens import Prompts
-from synthesis.engines.fish.tuning import tune_decoder
+from synthesis.engines.fish.tuning import best_tile, tune_decoder
 from synthesis.engines.fish.weights import DecoderWeights
 from tests.synthesis.fish.conftest import reference_codes
+from voicereel_site.local_stack import ROOT
 
 Keep = Callable[[SlotDecoder], None]
 
@@ -38,7 +42,7 @@ def test_the_fast_decoder_equals_the_plain_one(weights: DecoderWeights, prompts:
     plain, fast = ReferenceDecoder(weights, SMALL), FastDecoder(weights, SMALL, Tiles())
     voice = prompts.voice("Hm.", reference_codes(0)[:, :4])
     for decoder in (plain, fast):
-        decoder.keep_voice("voice", lambda: voice)
+        decoder.keep_voice("voice", voice)
         decoder.admit(
             [
                 Admission(1, "voice", prompts.line("One."), 11, 8, 4),
@@ -122,7 +126,7 @@ def test_tuning_takes_the_fastest_shape_that_agrees(
     tiles = Tiles()
     tune_decoder(weights, small, tiles, measure)
     assert tiles.linear["w2.16"] == LinearTile(64, 256, 8, 4, 2)  # the last candidate
-    assert tiles.attention["16"] == AttentionTile(64, 8, 4, 1)
+    assert tiles.attention["16"] == AttentionTile(32, 4, 4, 1)
     assert tiles.linear["head.16"] == tiles.linear["qkv.16"]
     tiles.save(tmp_path / "tiles.json", "A GPU")
     assert Tiles.load(tmp_path / "tiles.json", "A GPU") == tiles
@@ -136,3 +140,49 @@ def test_a_cpu_needs_no_triton() -> None:
 
     assert "triton" not in vars(runtime)
     assert sys.modules["synthesis.engines.fish.runtime"] is runtime
+
+
+@pytest.mark.services
+@pytest.mark.parametrize(("capability", "shared_limit"), [(80, 163 * 1024), (90, 227 * 1024)])
+def test_every_kernel_of_the_full_model_compiles_for_a_gpu(
+    capability: int, shared_limit: int
+) -> None:
+    """An A100 and an H100; shared memory as in NVIDIA's CUDA C++ programming guide, table 24."""
+    environment = {name: v for name, v in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.synthesis.fish.compile_kernels", str(capability)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(row) for row in done.stdout.splitlines()]
+    assert len({row["kernel"] for row in found}) == 13
+    assert [row for row in found if "error" in row] == []
+    assert max(row["shared"] for row in found) <= shared_limit
+    # Nothing is spilled to slow memory.
+    assert all("STACK:0" in row["resources"] for row in found)
+
+
+def test_a_shape_that_a_gpu_has_no_room_for_or_that_differs_is_passed_over() -> None:
+    out = torch.zeros(4)
+    default, wrong, slow, fast = (AttentionTile(size, 1, 1, 1) for size in (1, 2, 3, 4))
+    seconds = {wrong: 0.1, slow: 3.0, fast: 2.0}
+    running: list[AttentionTile] = []
+
+    def attempt(tile: AttentionTile) -> tuple[Callable[[], None], torch.Tensor]:
+        def run() -> None:
+            running[:] = [tile]
+            if tile == default:
+                raise RuntimeError("out of resource: shared memory")
+            out.fill_(5.0 if tile == wrong else 1.0)
+
+        return run, out
+
+    found = best_tile("k", default, [slow, wrong, fast], attempt, lambda run: seconds[running[0]])
+    assert found == fast
+    with pytest.raises(RuntimeError, match="No shape of k runs"):
+        best_tile("k", default, [], attempt, lambda run: 0.0)
