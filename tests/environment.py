@@ -6,6 +6,7 @@ database of its own there.
 
 import os
 import tempfile
+from importlib.util import find_spec
 
 import psycopg2
 import pytest
@@ -14,6 +15,16 @@ import redis
 # Where a developer's own servers answer, as on the usual CI machine.
 POSTGRES = os.environ.get("TEST_POSTGRES", "postgres://postgres@127.0.0.1:5432/postgres")
 REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/9")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what this run could not test, where nobody can overlook it."""
+    if find_spec("torch") is None:
+        terminalreporter.write_line(
+            "LEFT OUT: the fish-speech engine's tests. torch is not installed; "
+            "make .venv/bin/.installed-fish-speech adds it.",
+            yellow=True,
+        )
 
 
 def servers_missing() -> str | None:

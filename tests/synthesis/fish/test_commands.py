@@ -102,6 +102,7 @@ def test_fish_fetch_fetches_the_files_of_the_checkpoint(
     assert "not whole" in done.stderr
 
 
+@pytest.mark.services  # its library tries for half a minute
 def test_fish_fetch_says_what_to_do_when_nothing_answers(tmp_path: Path) -> None:
     done = fetch("http://127.0.0.1:9", tmp_path / "weights")
     assert done.returncode == 1

@@ -89,6 +89,7 @@ def noise(seconds: float, level: float = 0.1) -> Waveform:
     return samples.astype(np.float32)
 
 
+@pytest.mark.services  # the embedded engine speaks first
 def test_english_words_begin_where_kokoro_put_them(
     kokoro_lines: list[tuple[SpokenLine, Waveform]],
 ) -> None:
@@ -105,6 +106,7 @@ def test_english_words_begin_where_kokoro_put_them(
     assert np.percentile(differences_ms, 90) <= 90
 
 
+@pytest.mark.services  # the embedded engine speaks first
 def test_a_word_begins_where_the_silence_before_it_ends(
     kokoro_lines: list[tuple[SpokenLine, Waveform]],
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_word_begins_where_the_silence_before_it_ends(
         assert found.spans[word - 1][1] <= len(before) + 0.020 * RATE
 
 
+@pytest.mark.services  # the embedded engine speaks first
 def test_a_word_does_not_begin_in_the_pause_before_it(
     kokoro_lines: list[tuple[SpokenLine, Waveform]],
 ) -> None:
@@ -156,6 +159,7 @@ def test_a_persons_phrases_begin_where_a_voice_detector_hears_them() -> None:
     assert np.max(misses_s) <= 0.120
 
 
+@pytest.mark.services  # the embedded engine speaks first
 def test_each_written_word_has_the_time_of_all_its_spoken_words(
     kokoro_lines: list[tuple[SpokenLine, Waveform]],
 ) -> None:
@@ -168,6 +172,7 @@ def test_each_written_word_has_the_time_of_all_its_spoken_words(
     assert abs(end / RATE - line.words[2].end_sample / line.sample_rate) < 0.1
 
 
+@pytest.mark.services  # the embedded engine speaks first
 def test_what_is_not_spoken_shares_the_time_of_the_word_before(
     kokoro_lines: list[tuple[SpokenLine, Waveform]],
 ) -> None:
@@ -219,6 +224,7 @@ def test_sound_too_short_for_its_words_is_refused(samples: int) -> None:
         )
 
 
+@pytest.mark.services  # the embedded engine speaks first
 def test_threads_share_the_aligner_and_get_the_same_times(
     kokoro_lines: list[tuple[SpokenLine, Waveform]],
 ) -> None:
