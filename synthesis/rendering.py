@@ -279,6 +279,14 @@ def _gone(speaker: Speaker, line_id: str) -> _Failure:
 def _keep_line(job: Job, line: Line, spoken: SpokenLine) -> None:
     """Store a finished line, so that nobody has to speak it again."""
     key = storage.put_line(job, spoken)
+    try:
+        _keep_row(job, line, spoken, key)
+    except _Failure:
+        default_storage.delete(key)
+        raise
+
+
+def _keep_row(job: Job, line: Line, spoken: SpokenLine, key: str) -> None:
     with transaction.atomic():
         if not _ours(job).update(lines_done=F("lines_done") + 1, fruitless_attempts=0):
             raise JobLost

@@ -17,6 +17,7 @@ from django.utils import timezone
 from accounts.models import OutboxMessage
 from accounts.outbox import relay
 from billing.models import UsageEvent
+from speakers.enrollment import retire_speaker
 from speakers.models import Speaker
 from synthesis import rendering, storage
 from synthesis.engines.base import FailedLine, LineToSpeak, SpokenLine
@@ -586,3 +587,17 @@ def test_a_job_is_erased_when_its_time_is_over(alder: Api, submit: Submit, rende
     assert files_below(f"t/{alder.tenant.pk}/j/{job['id']}") == []
     assert len(files_below(f"t/{alder.tenant.pk}/j/{other['id']}")) == 5
     assert len(usage_of(alder)) == 4  # what was used stays on the ledger
+
+
+def test_a_line_finished_after_its_speaker_was_deleted_is_not_kept(
+    alder: Api, submit: Submit, engine: WatchedEngine
+) -> None:
+    job = submit(alder, "One.", "Two.", "Three.")
+    engine.after_a_line = lambda: retire_speaker(Speaker.objects.get())
+    rendering.render(claimed(job["id"]))
+    row = Job.objects.get()
+    assert (row.status, row.error_code, row.lines_done) == ("failed", "speaker_not_found", 1)
+    assert row.error_line_id == "2"
+    kept = {line.audio_key for line in Line.objects.all()} - {""}
+    assert len(kept) == 1
+    assert set(files_below(row.folder)) == kept
