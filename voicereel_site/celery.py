@@ -6,12 +6,15 @@ import os
 import sys
 from typing import Any
 
+import structlog
 from celery import Celery
 from celery.signals import celeryd_after_setup, setup_logging, worker_shutting_down
 from django.conf import settings
 from prometheus_client import start_http_server
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voicereel_site.settings")
+
+log = structlog.get_logger(__name__)
 
 app = Celery("voicereel")
 app.conf.update(settings.CELERY)
@@ -26,14 +29,18 @@ def _keep_our_logging(**_: Any) -> None:
 @celeryd_after_setup.connect
 def _get_ready(instance: Any, **_: Any) -> None:
     """Before it takes its first message, a GPU's worker loads and warms up the engine."""
-    if settings.METRICS_PORT:
-        start_http_server(settings.METRICS_PORT)
-    if settings.ENGINE == "fish" and settings.ENGINE_QUEUE in instance.app.amqp.queues.consume_from:
-        from synthesis.engines.fish.engine import warm_up
+    try:
+        if settings.METRICS_PORT:
+            start_http_server(settings.METRICS_PORT)
+        queues = instance.app.amqp.queues.consume_from
+        if settings.ENGINE == "fish" and settings.ENGINE_QUEUE in queues:
+            from synthesis.engines.fish.engine import warm_up
 
-        # Celery logs an exception here and goes on; this it lets through.
-        if refusal := warm_up():
-            sys.exit(refusal)
+            warm_up()
+    except Exception as exc:
+        # Celery would log it and go on: a worker that takes jobs and fails each of them.
+        log.exception("worker.not_ready")
+        sys.exit(f"This worker cannot start: {exc}")
 
 
 @worker_shutting_down.connect

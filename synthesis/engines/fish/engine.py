@@ -167,19 +167,14 @@ class FishEngine:
             return self._made_aligners
 
 
-def warm_up() -> str | None:
-    """Load this process's engine. Returns why it cannot be, for an operator, or None."""
+def warm_up() -> None:
+    """Load this process's engine. Raises CheckpointRefused, or what else keeps it from working."""
     from synthesis.engines import get_engine
-    from synthesis.engines.fish.checkpoint import CheckpointRefused
 
     engine = get_engine()
     assert isinstance(engine, FishEngine)
-    try:
-        engine.runtime  # noqa: B018 - made by being asked for
-    except CheckpointRefused as exc:
-        return f"The checkpoint is refused: {exc}"
+    engine.runtime  # noqa: B018 - made by being asked for
     engine.aligners.start()
-    return None
 
 
 @dataclass
