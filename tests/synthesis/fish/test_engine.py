@@ -78,7 +78,7 @@ def speak(engine: FishEngine, lines: Sequence[LineToSpeak]) -> dict[int, Any]:
 def test_a_voice_is_the_best_stretch_of_its_reference_with_its_words(voice: PreparedVoice) -> None:
     assert voice.mode == "cloned"
     transcript = voice.data["transcript"]
-    assert transcript in OPENING
+    assert transcript in OPENING.replace(" --", "")
     frames = len(voice.data["codes"]) * 3 // 4 // 2 // 8
     assert 10 < frames / 21.53 <= 30.1
     words_per_s = len(transcript.split()) / (frames / 21.53)

@@ -15,7 +15,7 @@ from speakers.decoding import Waveform
 from synthesis.engines.base import LineToSpeak, SpokenLine
 from synthesis.engines.kokoro import KokoroEngine
 from synthesis.words import Word, split_words
-from tests.e2e.human_speech import two_cities
+from tests.e2e.human_speech import OPENING, two_cities
 
 pytest.importorskip("pocketsphinx", reason="The aligner is not installed: requirements-gpu.txt")
 
@@ -37,15 +37,6 @@ LINES: list[tuple[str, str, dict[str, str]]] = [
     ("Kaladin said to Zorblax: don't go beyond the Xylander gate.", "am_michael", {}),
     ("A little less than an hour and a half.", "bf_emma", {}),
 ]
-
-# Charles Dickens, A Tale of Two Cities (1859), as far as the recording reads it.
-TWO_CITIES = """It was the best of times, it was the worst of times, it was the age of wisdom, it was
-the age of foolishness, it was the epoch of belief, it was the epoch of incredulity, it was the
-season of Light, it was the season of Darkness, it was the spring of hope, it was the winter of
-despair, we had everything before us, we had nothing before us, we were all going direct to Heaven,
-we were all going direct the other way -- in short, the period was so far like the present period,
-that some of its noisiest authorities insisted on its being received, for good or for evil, in the
-superlative degree of comparison only."""
 
 
 def times(
@@ -138,7 +129,7 @@ def test_a_persons_phrases_begin_where_a_voice_detector_hears_them() -> None:
     recording = recording[
         round(1.1 * rate) : round(41.8 * rate)
     ]  # breath and room before and after
-    found = times(soxr.resample(recording, rate, RATE), TWO_CITIES, said={"--": ""})
+    found = times(soxr.resample(recording, rate, RATE), OPENING, said={"--": ""})
 
     detector = webrtcvad.Vad(3)
     size = rate // 100
