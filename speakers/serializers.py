@@ -32,7 +32,14 @@ class RegisterSpeakerRequest(StrictSerializer):
     language = serializers.RegexField(
         LANGUAGE, error_messages={"invalid": "Use a language code such as en or ko."}
     )
-    transcript = SpokenText(max_length=20_000, required=False, allow_blank=True, default="")
+    transcript = SpokenText(
+        max_length=20_000,
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text="What is said in the recordings, word for word. A voice that is cloned needs it, "
+        "unless your operator has recordings transcribed.",
+    )
     metadata = _JsonText(required=False, max_length=20_000)
     consent = serializers.BooleanField(required=False, default=False)
 

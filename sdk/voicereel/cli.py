@@ -225,7 +225,7 @@ def pronunciations(context: click.Context) -> None:
 @click.option(
     "--transcript-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Text of what the recordings say.",
+    help="What the recordings say, word for word; a voice that is cloned needs it.",
 )
 @click.option("--consent", is_flag=True, help="The person recorded has agreed to this use.")
 @click.option("--metadata", metavar="KEY=VALUE", multiple=True, callback=_pairs)
