@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 import numpy as np
 
@@ -56,7 +57,10 @@ class Aligners:
             try:
                 return self._started().submit(word_times, *request)
             except BrokenProcessPool:
-                # A process of it was killed, perhaps for its memory. Others take its place.
+                # A process of it was killed, perhaps for its memory. Others take its place, and
+                # those that are left go, who do not hear the pool's own terminate().
+                for child in multiprocessing.active_children():
+                    child.kill()
                 self._pool = None
                 return self._started().submit(word_times, *request)
 
@@ -77,6 +81,8 @@ def _born_without_signals() -> Iterator[None]:
     """Processes that are started in the block never hear what ends a service. It is sent to all of its
     processes, and their parent may have lines in hand; it ends them itself.
     """
+    # Starting this helper of multiprocessing's unblocks them; it must be there already.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
         yield
