@@ -175,6 +175,10 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
 DATA_UPLOAD_MAX_NUMBER_FILES = 20
 
 if env("VOICEREEL_S3_BUCKET"):
+    # Two parts of 8 MB under way: an hour of WAV (317 MB) takes no more memory than a minute.
+    _transfer = TransferConfig(max_concurrency=2, max_io_queue=4)
+    # boto3 passes this on and has no argument for it; by default ten parts wait in memory.
+    _transfer.max_in_memory_upload_chunks = 2
     _s3_object = {}
     if env("VOICEREEL_S3_ENCRYPTION"):
         _s3_object["ServerSideEncryption"] = env("VOICEREEL_S3_ENCRYPTION")
@@ -199,8 +203,7 @@ if env("VOICEREEL_S3_BUCKET"):
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),
-            # Two parts of 8 MB under way: an hour of WAV (317 MB) takes no more memory than a minute.
-            "transfer_config": TransferConfig(max_concurrency=2, max_io_queue=4),
+            "transfer_config": _transfer,
         },
     }
 else:
