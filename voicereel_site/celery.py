@@ -8,7 +8,12 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from celery.signals import celeryd_after_setup, setup_logging, worker_shutting_down
+from celery.signals import (
+    celeryd_after_setup,
+    setup_logging,
+    worker_ready,
+    worker_shutting_down,
+)
 from django.conf import settings
 from prometheus_client import start_http_server
 
@@ -32,8 +37,7 @@ def _get_ready(instance: Any, **_: Any) -> None:
     try:
         if settings.METRICS_PORT:
             start_http_server(settings.METRICS_PORT)
-        queues = instance.app.amqp.queues.consume_from
-        if settings.ENGINE == "fish" and settings.ENGINE_QUEUE in queues:
+        if _has_the_gpu(instance.app):
             from synthesis.engines.fish.engine import warm_up
 
             warm_up()
@@ -41,6 +45,20 @@ def _get_ready(instance: Any, **_: Any) -> None:
         # Celery would log it and go on: a worker that takes jobs and fails each of them.
         log.exception("worker.not_ready")
         sys.exit(f"This worker cannot start: {exc}")
+
+
+def _has_the_gpu(worker_app: Celery) -> bool:
+    queues = worker_app.amqp.queues.consume_from
+    return settings.ENGINE == "fish" and settings.ENGINE_QUEUE in queues
+
+
+@worker_ready.connect
+def _say_ready(sender: Any, **_: Any) -> None:
+    """From here on it takes messages, and ends as asked: before, a SIGTERM would just kill it."""
+    if _has_the_gpu(sender.app):
+        from synthesis.engines.fish import metrics
+
+        metrics.READY.set(1)
 
 
 @worker_shutting_down.connect

@@ -390,7 +390,7 @@ def test_an_engine_that_lost_an_aligner_still_ends_when_asked_to(
 ) -> None:
     engine = make_fish_site("embedded").start_engine(VOICEREEL_ENGINE_THREADS="2")
     wait_until(lambda: engine.is_ready() and len(engine.aligners()) == 2, "two aligners", 60)
-    time.sleep(3)  # until they wait for work, one of them with the hand on its queue
+    time.sleep(0.5)  # until they wait for work, one of them with the hand on its queue
     engine.aligners()[victim].kill()
     engine.process.terminate()
     assert engine.process.wait(timeout=20) == 0

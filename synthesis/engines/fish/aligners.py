@@ -12,6 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnContext, SpawnProcess
 
 import numpy as np
 
@@ -57,10 +58,7 @@ class Aligners:
             try:
                 return self._started().submit(word_times, *request)
             except BrokenProcessPool:
-                # A process of it was killed, perhaps for its memory. Others take its place, and
-                # those that are left go, who do not hear the pool's own terminate().
-                for child in multiprocessing.active_children():
-                    child.kill()
+                # A process of it was killed, perhaps for its memory. Others take its place.
                 self._pool = None
                 return self._started().submit(word_times, *request)
 
@@ -69,11 +67,24 @@ class Aligners:
             self._pool = ProcessPoolExecutor(
                 self._processes,
                 # Not forked: this process has threads, and perhaps a GPU.
-                mp_context=multiprocessing.get_context("spawn"),
+                mp_context=_DeafContext(),
                 initializer=_end_with_the_parent,
             )
             atexit.register(self._pool.shutdown, cancel_futures=True)
         return self._pool
+
+
+class _DeafProcess(SpawnProcess):
+    """Does not hear SIGTERM, by which a pool that has lost a process ends the others, and then waits
+    for them: one that was killed with its hand on their queue keeps them from ending by themselves.
+    """
+
+    def terminate(self) -> None:
+        self.kill()
+
+
+class _DeafContext(SpawnContext):
+    Process = _DeafProcess
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge
 
-READY = Gauge("voicereel_engine_ready", "1 once the engine is warm")
+READY = Gauge("voicereel_engine_ready", "1 once a warm engine takes jobs")
 LINES_WAITING = Gauge("voicereel_engine_lines_waiting", "Pieces of lines that wait for a row")
 ROWS_IN_USE = Gauge("voicereel_engine_rows_in_use", "Pieces of lines being spoken")
 STEPS = Counter("voicereel_engine_steps_total", "Steps of the decoder, each a frame of every row")

@@ -74,7 +74,6 @@ class Runtime:
         self._thread = threading.Thread(target=self._drive, name="fish-engine", daemon=True)
         self._thread.start()
         threading.Thread(target=self._watch, name="fish-watchdog", daemon=True).start()
-        metrics.READY.set(1)
         metrics.MEMORY_BYTES.set_function(self._memory_bytes)
         log.info("engine.ready", device=str(self.device), rows=sizes.rows, checkpoint=str(folder))
 
@@ -109,7 +108,6 @@ class Runtime:
         self._stopping.set()
         self.queue.close()
         self._thread.join()
-        metrics.READY.set(0)
 
     def _memory_bytes(self) -> float:
         if self.device.type == "cuda":
