@@ -1,13 +1,17 @@
 """Bearer key -> ``request.auth``, an ApiKey, whose tenant every query goes through."""
 
+from typing import Any
+
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts.keys import find_key
+from accounts.keys import find_key, note_use
 from accounts.models import ApiKey
+from accounts.scopes import holds
+from voicereel_site.errors import Refusal
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -23,8 +27,10 @@ class ApiKeyAuthentication(BaseAuthentication):
         row = find_key(key.strip())
         if row is None:
             raise AuthenticationFailed(
-                "This API key is unknown, mistyped or revoked. Check that it was copied whole."
+                "This API key is unknown, mistyped, expired or revoked. Check that it was copied "
+                "whole."
             )
+        note_use(row)
         return None, row
 
     def authenticate_header(self, request: Request) -> str:
@@ -32,12 +38,26 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 class HasApiKey(BasePermission):
-    """Every route needs a key."""
+    """Every route needs a key, and the key the scope that the view names for the method."""
 
     message = "Send an API key as `Authorization: Bearer vr_live_...`."
 
-    def has_permission(self, request: Request, view: object) -> bool:
-        return isinstance(request.auth, ApiKey)
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if not isinstance(request.auth, ApiKey):
+            return False
+        method = "GET" if request.method == "HEAD" else request.method
+        # OPTIONS describes the route; what the view has no method for is a 405 anyway.
+        if method == "OPTIONS" or not hasattr(view, str(method).lower()):
+            return True
+        scope = view.scopes[method]
+        if not holds(request.auth.scopes, scope):
+            raise Refusal(
+                "insufficient_scope",
+                f"This key lacks the scope {scope}. It holds: "
+                f"{', '.join(request.auth.scopes) or 'none'}. Use a key that has it.",
+                403,
+            )
+        return True
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,6 +16,13 @@ from accounts.models import IdempotentReply
 from voicereel_site.errors import Refusal
 
 KEPT = timedelta(hours=24)  # as Stripe keeps them
+
+PARAMETER = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="Makes a repeated request return the first one's answer, for 24 hours.",
+)
 
 
 def fingerprint_of(request_body: Any) -> str:

@@ -11,13 +11,26 @@ import re
 import secrets
 import string
 import zlib
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
+import structlog
 from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
 
+from accounts.identifiers import is_id
 from accounts.models import ApiKey, Tenant
+from accounts.scopes import EVERYTHING, beyond
+from voicereel_site.errors import FieldError, Refusal, not_found
+from voicereel_site.outages import outage_of
+
+log = structlog.get_logger(__name__)
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 KEY_PATTERN = re.compile(r"vr_(live|test)_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
+_USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 def _random(length: int) -> str:
@@ -38,24 +51,159 @@ def _digest(key: str) -> str:
     return hmac.new(settings.API_KEY_PEPPER.encode(), key.encode(), hashlib.sha256).hexdigest()
 
 
-def issue_key(tenant: Tenant, *, label: str = "", live: bool = True) -> tuple[ApiKey, str]:
+def issue_key(
+    tenant: Tenant,
+    *,
+    label: str = "",
+    live: bool = True,
+    scopes: Sequence[str] = (EVERYTHING,),
+    expires_at: datetime | None = None,
+) -> tuple[ApiKey, str]:
     """Make a key. Returns its row and the key itself, which nobody can read again."""
     public_id = _random(8)
     body = f"vr_{'live' if live else 'test'}_{public_id}_{_random(43)}"
     key = body + _checksum(body)
     row = ApiKey.objects.create(
-        tenant=tenant, public_id=public_id, digest=_digest(key), label=label, live=live
+        tenant=tenant,
+        public_id=public_id,
+        digest=_digest(key),
+        label=label,
+        live=live,
+        scopes=list(scopes),
+        expires_at=expires_at,
     )
     return row, key
 
 
+def create_key(
+    asking: ApiKey,
+    *,
+    label: str,
+    live: bool,
+    scopes: Sequence[str] | None,
+    expires_at: datetime | None,
+) -> tuple[ApiKey, str]:
+    """Make a key for another key's tenant, with no more power than the one that asks has.
+
+    scopes: None is those of the key that asks; expires_at: None is when that one ends.
+    Raises insufficient_scope, or validation_error for an end that has passed.
+    """
+    if expires_at is not None and expires_at <= timezone.now():
+        detail = "This moment has passed. Give one in the future, or none."
+        raise Refusal("validation_error", detail, errors=[FieldError("/expires_at", detail)])
+    wanted = asking.scopes if scopes is None else sorted(set(scopes))
+    ends = asking.expires_at if expires_at is None else expires_at
+    _refuse_more_power(asking, live, wanted, ends)
+    return issue_key(asking.tenant, label=label, live=live, scopes=wanted, expires_at=ends)
+
+
+def _refuse_more_power(
+    asking: ApiKey, live: bool, scopes: Sequence[str], expires_at: datetime | None
+) -> None:
+    """What a key could not do itself, it can have no other key do."""
+    detail = ""
+    if lacking := beyond(asking.scopes, scopes):
+        detail = f"This key does not hold {', '.join(lacking)} itself, and cannot give it away."
+    elif live and not asking.live:
+        detail = "A test key cannot make or rotate a live key. Use a live one."
+    elif asking.expires_at is not None and (expires_at is None or expires_at > asking.expires_at):
+        detail = (
+            f"This key expires at {asking.expires_at:%Y-%m-%dT%H:%M:%SZ}; it can make or rotate no "
+            "key that outlives it."
+        )
+    if detail:
+        raise Refusal("insufficient_scope", detail, 403)
+
+
+def rotate_key(asking: ApiKey, row: ApiKey, overlap: timedelta) -> tuple[ApiKey, str]:
+    """Make a key that takes the place of another, which goes on working for ``overlap``.
+
+    Raises validation_error (409) if it is dead or was rotated before, insufficient_scope if it has
+    more power than the key that asks.
+    """
+    _refuse_more_power(asking, row.live, row.scopes, row.expires_at)
+    now = timezone.now()
+    if row.is_dead(now):
+        raise Refusal("validation_error", "This key works no more. Create a new one.", 409)
+    with transaction.atomic():
+        new, key = issue_key(
+            row.tenant,
+            label=row.label,
+            live=row.live,
+            scopes=row.scopes,
+            expires_at=row.expires_at,
+        )
+        ends = now + overlap if row.expires_at is None else min(row.expires_at, now + overlap)
+        replaced = (
+            ApiKey.objects.for_tenant(row.tenant)
+            .filter(pk=row.pk, replaced_by_id="", revoked_at=None)
+            .update(replaced_by_id=new.pk, expires_at=ends)
+        )
+        if not replaced:
+            detail = "This key was rotated or revoked already. GET it for the key that replaced it."
+            raise Refusal("validation_error", detail, 409)
+    return new, key
+
+
+def revoke_key(row: ApiKey) -> None:
+    """End a key. Every process looks at the row with each request, so the next one is refused."""
+    ApiKey.objects.for_tenant(row.tenant).filter(pk=row.pk, revoked_at=None).update(
+        revoked_at=timezone.now()
+    )
+
+
+def get_key(tenant: Tenant, key_id: str) -> ApiKey:
+    """This tenant's key, dead or alive. Raises not_found."""
+    row: ApiKey | None = None
+    if is_id(key_id):  # PostgreSQL refuses to look for some other texts, such as NUL
+        row = ApiKey.objects.for_tenant(tenant).filter(pk=key_id).first()
+    if row is None:
+        raise not_found("key")
+    return row
+
+
 def find_key(key: str) -> ApiKey | None:
-    """The row of a key that is whole, known and not revoked."""
+    """The row of a key that is whole, known, and neither revoked nor expired."""
     match = KEY_PATTERN.fullmatch(key)
-    if match is None or not hmac.compare_digest(_checksum(key[:-6]), key[-6:]):
+    if match is None or not _is_whole(key):
         return None
+    row = _row_of(match)
+    return None if row is None or row.is_dead(timezone.now()) else row
+
+
+def keys_in(text: str) -> Iterator[ApiKey]:
+    """The rows of the keys of ours that stand in a text, such as a leak: dead or alive, each once."""
+    seen = set()
+    for match in KEY_PATTERN.finditer(text):
+        if match.group() not in seen and _is_whole(match.group()):
+            seen.add(match.group())
+            if row := _row_of(match):
+                yield row
+
+
+def _is_whole(key: str) -> bool:
+    return hmac.compare_digest(_checksum(key[:-6]), key[-6:])
+
+
+def _row_of(match: re.Match[str]) -> ApiKey | None:
     # Before the tenant is known there is nothing to scope by: the public id is unique over all.
     row = ApiKey.objects.select_related("tenant").filter(public_id=match.group(2)).first()
-    if row is None or not hmac.compare_digest(row.digest, _digest(key)) or row.revoked_at:
+    if row is None or not hmac.compare_digest(row.digest, _digest(match.group())):
         return None
     return row
+
+
+def note_use(row: ApiKey) -> None:
+    """Write down that a key was used, at most once a minute: most requests write nothing."""
+    now = timezone.now()
+    before = now - _USE_NOTED_EVERY
+    if row.last_used_at is not None and row.last_used_at > before:
+        return
+    stale = Q(last_used_at=None) | Q(last_used_at__lte=before)
+    try:
+        ApiKey.objects.for_tenant(row.tenant).filter(stale, pk=row.pk).update(last_used_at=now)
+    except Exception as exc:
+        if outage_of(exc) is None:
+            raise
+        # A full disk, say: what the request itself needs may still be there.
+        log.warning("key.use_not_noted", error=type(exc).__name__)

@@ -1,8 +1,11 @@
 """Who owns what: tenants, their keys, and two ledgers that every app writes to."""
 
+from datetime import datetime
+
 from django.db import models
 
 from accounts import identifiers
+from accounts.scopes import everything
 
 LONGEST_RETENTION_HOURS = 10 * 365 * 24  # but for ever, which is no number
 
@@ -47,8 +50,28 @@ class ApiKey(TenantOwned):
     digest = models.CharField(max_length=64)  # HMAC-SHA256 of the whole key under the pepper
     label = models.CharField(max_length=200, blank=True)
     live = models.BooleanField(default=True)  # vr_live_ or vr_test_
+    scopes = models.JSONField(default=everything)
     created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)  # to the minute
+    # The key that took its place: it works beside this one until this one expires.
+    replaced_by_id = models.CharField(max_length=40, blank=True)
+
+    @property
+    def mode(self) -> str:
+        return "live" if self.live else "test"
+
+    @property
+    def prefix(self) -> str:
+        """How the key begins: enough to recognise it by, and of no use to anybody else."""
+        return f"vr_{self.mode}_{self.public_id}"
+
+    def is_dead(self, at: datetime) -> bool:
+        """Whether it opens nothing any more."""
+        return self.revoked_at is not None or (
+            self.expires_at is not None and self.expires_at <= at
+        )
 
 
 class IdempotentReply(TenantOwned):

@@ -4,14 +4,16 @@ import hashlib
 from pathlib import Path
 
 from django.core.files.uploadedfile import UploadedFile
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts import idempotency
 from accounts.idempotency import earlier_reply, fingerprint_of, once
 from accounts.outbox import ask_to_delete_files
+from accounts.scopes import Scope
 from speakers.decoding import decoded
 from speakers.enrollment import Enrollment, enroll_speaker, retire_speaker, store_reference
 from speakers.lookup import get_speaker
@@ -28,17 +30,11 @@ from voicereel_site.pagination import PageQuery, page
 LARGEST_BYTES = 50 * 1024 * 1024  # of all recordings of a speaker
 _FORM_BYTES = 256 * 1024  # what the form may add to them
 
-IDEMPOTENCY = OpenApiParameter(
-    "Idempotency-Key",
-    str,
-    OpenApiParameter.HEADER,
-    description="Makes a repeated request return the first one's answer, for 24 hours.",
-)
-
 
 class SpeakerListView(APIView):
     """GET and POST /v1/speakers"""
 
+    scopes = {"GET": Scope.SPEAKERS_READ, "POST": Scope.SPEAKERS_WRITE}
     parser_classes = [MultiPartParser]
 
     @extend_schema(
@@ -53,7 +49,7 @@ class SpeakerListView(APIView):
 
     @extend_schema(
         operation_id="registerSpeaker",
-        parameters=[IDEMPOTENCY],
+        parameters=[idempotency.PARAMETER],
         request={"multipart/form-data": RegisterSpeakerRequest},
         responses={201: SpeakerResponse},
     )
@@ -106,6 +102,12 @@ class SpeakerListView(APIView):
 
 class SpeakerView(APIView):
     """GET, PATCH and DELETE /v1/speakers/{id}"""
+
+    scopes = {
+        "GET": Scope.SPEAKERS_READ,
+        "PATCH": Scope.SPEAKERS_WRITE,
+        "DELETE": Scope.SPEAKERS_WRITE,
+    }
 
     @extend_schema(operation_id="getSpeaker", responses={200: SpeakerResponse})
     def get(self, request: Request, speaker_id: str) -> Response:

@@ -13,8 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts import idempotency
 from accounts.idempotency import earlier_reply, fingerprint_of, once
-from speakers.api import IDEMPOTENCY
+from accounts.scopes import Scope
 from synthesis import storage
 from synthesis.models import Job
 from synthesis.pronunciations import list_pronunciations, replace_pronunciations
@@ -43,9 +44,11 @@ def _shown(request: Request, job: Job) -> dict[str, Any]:
 class SynthesizeView(APIView):
     """POST /v1/synthesize"""
 
+    scopes = {"POST": Scope.JOBS_WRITE}
+
     @extend_schema(
         operation_id="synthesize",
-        parameters=[IDEMPOTENCY],
+        parameters=[idempotency.PARAMETER],
         request=SynthesizeRequest,
         responses={202: JobResponse},
     )
@@ -68,6 +71,8 @@ class SynthesizeView(APIView):
 class JobListView(APIView):
     """GET /v1/jobs"""
 
+    scopes = {"GET": Scope.JOBS_READ}
+
     @extend_schema(operation_id="listJobs", parameters=[JobQuery], responses={200: JobPage})
     def get(self, request: Request) -> Response:
         """List your jobs, newest first."""
@@ -81,6 +86,8 @@ class JobListView(APIView):
 
 class JobView(APIView):
     """GET and DELETE /v1/jobs/{id}"""
+
+    scopes = {"GET": Scope.JOBS_READ, "DELETE": Scope.JOBS_WRITE}
 
     @extend_schema(operation_id="getJob", responses={200: JobResponse})
     def get(self, request: Request, job_id: str) -> Response:
@@ -98,9 +105,11 @@ class JobView(APIView):
 class CancelJobView(APIView):
     """POST /v1/jobs/{id}/cancel"""
 
+    scopes = {"POST": Scope.JOBS_WRITE}
+
     @extend_schema(
         operation_id="cancelJob",
-        parameters=[IDEMPOTENCY],
+        parameters=[idempotency.PARAMETER],
         request=None,
         responses={200: JobResponse},
     )
@@ -119,9 +128,11 @@ class CancelJobView(APIView):
 class RetryJobView(APIView):
     """POST /v1/jobs/{id}/retry"""
 
+    scopes = {"POST": Scope.JOBS_WRITE}
+
     @extend_schema(
         operation_id="retryJob",
-        parameters=[IDEMPOTENCY],
+        parameters=[idempotency.PARAMETER],
         request=None,
         responses={202: JobResponse},
     )
@@ -139,6 +150,8 @@ class RetryJobView(APIView):
 
 class PronunciationsView(APIView):
     """GET and PUT /v1/pronunciations"""
+
+    scopes = {"GET": Scope.PRONUNCIATIONS_READ, "PUT": Scope.PRONUNCIATIONS_WRITE}
 
     @extend_schema(operation_id="getPronunciations", responses={200: PronunciationDictionary})
     def get(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from accounts.api import KeyListView, KeyView, RotateKeyView
 from speakers.api import SpeakerListView, SpeakerView
 from synthesis.api import (
     CancelJobView,
@@ -22,5 +23,8 @@ urlpatterns = [
     path("jobs/<str:job_id>/cancel", CancelJobView.as_view()),
     path("jobs/<str:job_id>/retry", RetryJobView.as_view()),
     path("pronunciations", PronunciationsView.as_view()),
+    path("keys", KeyListView.as_view()),
+    path("keys/<str:key_id>", KeyView.as_view()),
+    path("keys/<str:key_id>/rotate", RotateKeyView.as_view()),
     path("files/<str:token>/<str:filename>", download_file, name="file"),
 ]

@@ -27,6 +27,7 @@ from .errors import (
     WaitTimeout,
 )
 from .models import (
+    ApiKey,
     AudioFile,
     FailureReason,
     Job,
@@ -41,6 +42,7 @@ from .models import (
 
 __all__ = [
     "ApiError",
+    "ApiKey",
     "ApiKeyError",
     "AudioFile",
     "AuthenticationError",

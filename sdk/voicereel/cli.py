@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,13 @@ from . import exit_codes
 from .client import DEFAULT_BASE_URL, VERSION, Client
 from .errors import InvalidRequest, JobFailed, SpeakerFailed, VoiceReelError
 from .exit_codes import Stopped
+from .key_commands import keys
 from .models import Job, Pronunciation, Speaker
 from .pronunciation_file import parse_pronunciations
 from .request_file import read_request
 from .script_text import SpeakerNames
-from .terminal import ProgressBar, duration, in_bytes, in_lines, one_line, table
+from .session import Session, json_option, pass_session, yes_option
+from .terminal import duration, in_bytes, in_lines, one_line, table
 
 FORMATS = ("wav", "mp3", "flac", "opus", "m4a")
 CAPTION_KINDS = ("json", "vtt", "srt")
@@ -39,42 +40,6 @@ _QUALITY_WORDS: dict[str, Callable[[Any], str]] = {
     "clipped_percent": lambda value: f"clipped: {value:.1f} % of the samples",
     "signal_to_noise_db": lambda value: f"speech above noise: {value:.0f} dB",
 }
-
-
-@dataclass
-class Session:
-    """What the global options say, and the one place that writes to stdout."""
-
-    as_json: bool = False
-    url: str | None = None
-    api_key: str | None = field(default=None, repr=False)
-
-    def client(self) -> Client:
-        return Client(self.api_key, self.url)
-
-    def result(self, document: object, text: str) -> None:
-        """The command's result: `document` for programs or `text` for people."""
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2) if self.as_json else text)
-
-    def note(self, text: str) -> None:
-        """Something worth knowing besides the result."""
-        if not self.as_json:
-            click.echo(one_line(text), err=True)
-
-    def bar(self, label: str, count: Callable[[int, int], str]) -> ProgressBar:
-        return ProgressBar(label, count, hidden=self.as_json)
-
-    def confirm(self, question: str, yes: bool) -> None:
-        """Go on if the user agrees, or has agreed by --yes."""
-        if yes:
-            return
-        if self.as_json or not sys.stdin.isatty():
-            raise click.UsageError("pass --yes to delete without being asked")
-        if not click.confirm(question, err=True):
-            raise VoiceReelError("nothing was deleted")
-
-
-pass_session = click.make_pass_decorator(Session)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,20 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 # Options shared by several commands
 
 
-def _choose_json(context: click.Context, parameter: click.Parameter, chosen: bool) -> None:
-    if chosen:
-        context.ensure_object(Session).as_json = True
-
-
-json_option = click.option(
-    "--json",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_choose_json,
-    help="Print one JSON document, for programs.",
-)
-yes_option = click.option("--yes", is_flag=True, help="Do not ask before deleting.")
 no_wait_option = click.option("--no-wait", is_flag=True, help="Print the id and do not wait.")
 timeout_option = click.option(
     "--timeout",
@@ -560,6 +511,7 @@ def set_pronunciations(session: Session, file: Path) -> None:
     session.result(_dictionary(made), f"pronunciations set: {len(made)}")
 
 
+cli.add_command(keys)
 cli.add_command(register_speaker, "register")
 cli.add_command(list_speakers, "list-speakers")
 cli.add_command(show_job, "job")

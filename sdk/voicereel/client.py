@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -32,14 +33,17 @@ from .errors import (
     error_from_response,
 )
 from .models import (
+    ApiKey,
     AudioFile,
     CaptionKind,
     Job,
     JobStatus,
+    KeyMode,
     Line,
     Output,
     Page,
     Pronunciation,
+    Scope,
     Speaker,
 )
 from .retry import RETRIED_STATUSES, RetryPolicy
@@ -363,6 +367,55 @@ class Client:
             ]
         }
         return self._call("PUT", "/v1/pronunciations", _entries, body=body)
+
+    # API keys
+
+    def create_key(
+        self,
+        label: str = "",
+        *,
+        scopes: Sequence[Scope] | None = None,
+        mode: KeyMode = "live",
+        expires_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> ApiKey:
+        """Make a key; its `key` is shown this once. It can do no more than the key used here.
+
+        `scopes` None is all that the key used here may do; `expires_at` needs a time zone.
+        `key` is None if an earlier attempt made it and its answer was lost: revoke it then.
+        """
+        if expires_at is not None and expires_at.tzinfo is None:
+            raise InvalidArgument("expires_at needs a time zone, such as datetime.timezone.utc")
+        body = _given(
+            label=label,
+            mode=mode,
+            scopes=None if scopes is None else list(scopes),
+            expires_at=None if expires_at is None else expires_at.isoformat(),
+        )
+        return self._post("/v1/keys", ApiKey.from_json, body, idempotency_key)
+
+    def list_keys(self, limit: int | None = None, cursor: str | None = None) -> Page[ApiKey]:
+        """One page of at most `limit` keys, dead ones too; `cursor` is a page's `next_cursor`."""
+        return self._page("/v1/keys", ApiKey.from_json, limit=limit, cursor=cursor)
+
+    def iter_keys(self) -> Iterator[ApiKey]:
+        """All keys, fetched page by page."""
+        return _all_pages(lambda cursor: self.list_keys(cursor=cursor))
+
+    def get_key(self, key_id: str) -> ApiKey:
+        return self._call("GET", _path("keys", key_id), ApiKey.from_json)
+
+    def rotate_key(
+        self, key_id: str, *, overlap_hours: int = 24, idempotency_key: str | None = None
+    ) -> ApiKey:
+        """Make a key like this one, which works on for `overlap_hours`; as with create_key."""
+        path = _path("keys", key_id, "rotate")
+        body = {"overlap_hours": overlap_hours}
+        return self._post(path, ApiKey.from_json, body, idempotency_key)
+
+    def revoke_key(self, key_id: str) -> None:
+        """End the key: the next request with it is refused."""
+        self._delete(_path("keys", key_id))
 
     # Requests
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Generic, Literal, TypeVar
 
 AudioFormat = Literal["wav", "mp3", "flac", "opus", "m4a"]
@@ -16,6 +16,19 @@ CaptionKind = Literal["json", "vtt", "srt"]
 SpeakerStatus = Literal["processing", "ready", "failed"]
 VoiceMode = Literal["nearest_preset", "adapted", "cloned"]
 JobStatus = Literal["queued", "processing", "succeeded", "failed", "canceled"]
+
+KeyMode = Literal["live", "test"]
+Scope = Literal[
+    "*",
+    "speakers:read",
+    "speakers:write",
+    "jobs:read",
+    "jobs:write",
+    "pronunciations:read",
+    "pronunciations:write",
+    "keys:read",
+    "keys:write",
+]
 
 T = TypeVar("T")
 
@@ -221,6 +234,51 @@ class Pronunciation:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """An API key; `key` is the key itself, which only the call that made it gets."""
+
+    id: str
+    label: str
+    prefix: str
+    """How the key begins, to recognise it by."""
+    mode: KeyMode
+    scopes: tuple[Scope, ...]
+    created_at: datetime | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    """To the minute."""
+    replaced_by: str | None
+    """The id of the key that took its place."""
+    key: str | None = field(repr=False)
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ApiKey:
+        return cls(
+            id=data["id"],
+            label=data["label"],
+            prefix=data["prefix"],
+            mode=data["mode"],
+            scopes=tuple(data["scopes"]),
+            created_at=_moment(data.get("created_at")),
+            expires_at=_moment(data.get("expires_at")),
+            revoked_at=_moment(data.get("revoked_at")),
+            last_used_at=_moment(data.get("last_used_at")),
+            replaced_by=data.get("replaced_by"),
+            key=data.get("key"),
+            raw=data,
+        )
+
+    @property
+    def works(self) -> bool:
+        """Neither revoked nor expired, by this machine's clock."""
+        if self.revoked_at is not None:
+            return False
+        return self.expires_at is None or self.expires_at > datetime.now(timezone.utc)
 
 
 def _without_none(value: Line | Output) -> dict[str, Any]:

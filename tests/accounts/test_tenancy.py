@@ -36,6 +36,9 @@ ROUTES: dict[str, dict[str, int]] = {
     "v1/jobs/<str:job_id>/cancel": {"OPTIONS": 200, "POST": 404},
     "v1/jobs/<str:job_id>/retry": {"OPTIONS": 200, "POST": 404},
     "v1/pronunciations": {"GET": 200, "HEAD": 200, "OPTIONS": 200, "PUT": 422},
+    "v1/keys": {"GET": 200, "HEAD": 200, "OPTIONS": 200, "POST": 422},
+    "v1/keys/<str:key_id>": {"GET": 404, "HEAD": 404, "OPTIONS": 200, "DELETE": 404},
+    "v1/keys/<str:key_id>/rotate": {"OPTIONS": 200, "POST": 404},
     # A link needs no key, but nobody can make one.
     "v1/files/<str:token>/<str:filename>": {"GET": 403, "HEAD": 403},
 }
@@ -80,6 +83,7 @@ def secrets(
     return {
         "speaker_id": [speaker.pk],
         "job_id": jobs,
+        "key_id": [alder.key.pk],
         "token": [jobs[0]],
         "filename": [f"{TITLE}.mp3"],
     }

@@ -1,0 +1,120 @@
+"""/v1/keys"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import idempotency
+from accounts.idempotency import fingerprint_of, once
+from accounts.keys import create_key, get_key, revoke_key, rotate_key
+from accounts.models import ApiKey
+from accounts.scopes import Scope
+from accounts.serializers import (
+    CreateKeyRequest,
+    KeyPage,
+    KeyResponse,
+    NewKeyResponse,
+    RotateKeyRequest,
+)
+from voicereel_site.pagination import PageQuery, page
+
+
+class KeyListView(APIView):
+    """GET and POST /v1/keys"""
+
+    scopes = {"GET": Scope.KEYS_READ, "POST": Scope.KEYS_WRITE}
+
+    @extend_schema(operation_id="listKeys", parameters=[PageQuery], responses={200: KeyPage})
+    def get(self, request: Request) -> Response:
+        """List your API keys, newest first, those that work no more too."""
+        query = PageQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        rows = ApiKey.objects.for_tenant(request.auth.tenant)
+        return Response(page(rows, query.validated_data, lambda row: KeyResponse(row).data))
+
+    @extend_schema(
+        operation_id="createKey",
+        parameters=[idempotency.PARAMETER],
+        request=CreateKeyRequest,
+        responses={201: NewKeyResponse},
+    )
+    def post(self, request: Request) -> Response:
+        """Make an API key with no more power than the one you use. It is shown this once."""
+        body = CreateKeyRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        asked = body.validated_data
+        return _made_once(
+            request,
+            "POST /v1/keys",
+            lambda: create_key(
+                request.auth,
+                label=asked["label"],
+                live=asked["mode"] == "live",
+                scopes=asked.get("scopes"),
+                expires_at=asked.get("expires_at"),
+            ),
+        )
+
+
+class KeyView(APIView):
+    """GET and DELETE /v1/keys/{id}"""
+
+    scopes = {"GET": Scope.KEYS_READ, "DELETE": Scope.KEYS_WRITE}
+
+    @extend_schema(operation_id="getKey", responses={200: KeyResponse})
+    def get(self, request: Request, key_id: str) -> Response:
+        """One API key: what it may do, and when it was last used."""
+        return Response(KeyResponse(get_key(request.auth.tenant, key_id)).data)
+
+    @extend_schema(operation_id="revokeKey", responses={204: None})
+    def delete(self, request: Request, key_id: str) -> Response:
+        """Revoke an API key: from the next request on it opens nothing."""
+        revoke_key(get_key(request.auth.tenant, key_id))
+        return Response(status=204)
+
+
+class RotateKeyView(APIView):
+    """POST /v1/keys/{id}/rotate"""
+
+    scopes = {"POST": Scope.KEYS_WRITE}
+
+    @extend_schema(
+        operation_id="rotateKey",
+        parameters=[idempotency.PARAMETER],
+        request=RotateKeyRequest,
+        responses={201: NewKeyResponse},
+    )
+    def post(self, request: Request, key_id: str) -> Response:
+        """Make a key like this one, which goes on working for a while and then expires."""
+        row = get_key(request.auth.tenant, key_id)
+        body = RotateKeyRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        overlap = timedelta(hours=body.validated_data["overlap_hours"])
+        return _made_once(
+            request,
+            f"POST /v1/keys/{key_id}/rotate",
+            lambda: rotate_key(request.auth, row, overlap),
+        )
+
+
+def _made_once(request: Request, route: str, make: Callable[[], tuple[ApiKey, str]]) -> Response:
+    """The answer with the new key in it. What is kept for a repeated request is without it: no key
+    stands in the database.
+    """
+    made: list[str] = []
+
+    def work() -> Response:
+        row, key = make()
+        made.append(key)
+        headers = {"Location": f"/v1/keys/{row.pk}"}
+        return Response({**KeyResponse(row).data, "key": None}, status=201, headers=headers)
+
+    response = once(request, route, fingerprint_of(request.data), work)
+    if made and "Idempotent-Replayed" not in response.headers:
+        response.data["key"] = made[0]
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,80 @@
+"""The shapes of API keys in the API."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from accounts.models import ApiKey
+from accounts.scopes import EVERYTHING, Scope
+from voicereel_site.shapes import BoundedList, NameText, StrictSerializer
+
+MODES = ["live", "test"]
+SCOPES = [*Scope.values, EVERYTHING]
+LONGEST_OVERLAP_HOURS = 7 * 24
+
+
+class CreateKeyRequest(StrictSerializer):
+    """POST /v1/keys"""
+
+    label = NameText(max_length=200, required=False, allow_blank=True, default="")
+    mode = serializers.ChoiceField(MODES, required=False, default="live")
+    scopes = BoundedList(
+        child=serializers.ChoiceField(SCOPES),
+        min_length=1,
+        max_length=len(SCOPES),
+        required=False,
+        help_text="What the key may do; * is everything. Not given: what the key that asks may do.",
+    )
+    expires_at = serializers.DateTimeField(
+        required=False,
+        help_text="When it stops working. Not given: when the key that asks does, or never.",
+    )
+
+
+class RotateKeyRequest(StrictSerializer):
+    """POST /v1/keys/{id}/rotate"""
+
+    overlap_hours = serializers.IntegerField(
+        min_value=0,
+        max_value=LONGEST_OVERLAP_HOURS,
+        required=False,
+        default=24,
+        help_text="How long the old key goes on working beside the new one.",
+    )
+
+
+class KeyResponse(serializers.Serializer):
+    """A key as the API shows it."""
+
+    id = serializers.CharField()
+    label = serializers.CharField()
+    prefix = serializers.CharField(help_text="how the key begins, to recognise it by")
+    mode = serializers.ChoiceField(MODES)
+    scopes = serializers.ListField(child=serializers.ChoiceField(SCOPES))
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    revoked_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True, help_text="to the minute")
+    replaced_by = serializers.CharField(
+        source="replaced_by_id", allow_null=True, help_text="the key that took its place"
+    )
+
+    def to_representation(self, row: ApiKey) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(row)
+        shown["replaced_by"] = shown["replaced_by"] or None
+        return shown
+
+
+class NewKeyResponse(KeyResponse):
+    """A key that was made just now."""
+
+    key = serializers.CharField(
+        allow_null=True,
+        help_text="The key itself: shown this once. null when an Idempotency-Key repeats; then "
+        "revoke this key and make another.",
+    )
+
+
+class KeyPage(serializers.Serializer):
+    data = KeyResponse(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
