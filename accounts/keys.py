@@ -21,7 +21,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.identifiers import is_id
-from accounts.models import ApiKey, Tenant
+from accounts.models import ApiKey, Tenant, mode_name
 from accounts.scopes import EVERYTHING, beyond
 from voicereel_site.errors import FieldError, Refusal, not_found
 from voicereel_site.outages import outage_of
@@ -61,7 +61,7 @@ def issue_key(
 ) -> tuple[ApiKey, str]:
     """Make a key. Returns its row and the key itself, which nobody can read again."""
     public_id = _random(8)
-    body = f"vr_{'live' if live else 'test'}_{public_id}_{_random(43)}"
+    body = f"vr_{mode_name(live)}_{public_id}_{_random(43)}"
     key = body + _checksum(body)
     row = ApiKey.objects.create(
         tenant=tenant,

@@ -42,6 +42,11 @@ class TenantOwned(models.Model):
         abstract = True
 
 
+def mode_name(live: bool) -> str:
+    """What the API calls it."""
+    return "live" if live else "test"
+
+
 class ApiKey(TenantOwned):
     """A key to the API. The key itself is shown once and never stored: only its HMAC is."""
 
@@ -60,7 +65,7 @@ class ApiKey(TenantOwned):
 
     @property
     def mode(self) -> str:
-        return "live" if self.live else "test"
+        return mode_name(self.live)
 
     @property
     def prefix(self) -> str:

@@ -46,6 +46,7 @@ class Job(TenantOwned):
 
     id = models.CharField(primary_key=True, max_length=40, default=identifiers.job_id)
     api_key_id = models.CharField(max_length=40)
+    live = models.BooleanField(default=True)  # False: of a test key, in tones, and costs nothing
     title = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.QUEUED)
     output = models.JSONField()  # format, sample_rate (Hz), bitrate_kbps, bit_depth

@@ -22,7 +22,6 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from accounts.outbox import ask_again_for_task, ask_for_task
 from billing.models import UsageEvent
 from billing.usage import record_usage
 from speakers.decoding import Waveform
@@ -30,12 +29,13 @@ from speakers.models import Speaker
 from synthesis import storage
 from synthesis.audio import write_audio
 from synthesis.captions import write_captions
-from synthesis.engines import get_engine
+from synthesis.engines import engine_for, tone
 from synthesis.engines.base import FailedLine, LineToSpeak, SpokenLine
 from synthesis.formats import OutputChoice
 from synthesis.models import LEASE, Job, JobQuerySet, Line
 from synthesis.pronunciations import pronunciations_of
 from synthesis.timeline import SpokenClip, Timeline, place_lines
+from synthesis.wakeups import ask_again_to_render, ask_to_render
 from voicereel_site.outages import outage_of, require_storage, until_database_is_back
 
 log = structlog.get_logger(__name__)
@@ -190,7 +190,7 @@ def render(job: Job) -> None:
                 # Ours to mend. The next attempt is counted as the next after a dead worker.
                 with transaction.atomic():
                     _ours(job).update(lease_expires_at=timezone.now())
-                    ask_for_task("synthesis.render_job", job.pk, after=_OUTAGE_WAIT)
+                    ask_to_render(job, after=_OUTAGE_WAIT)
                 raise
             else:
                 # The rows and files of a job that was deleted vanish under the work.
@@ -207,7 +207,7 @@ def _give_back(job: Job, exc: Exception, *, after: timedelta = timedelta()) -> N
                 status=Job.Status.QUEUED, lease_expires_at=None, nudged_at=timezone.now()
             )
             if given_back:
-                ask_for_task("synthesis.render_job", job.pk, after=after)
+                ask_to_render(job, after=after)
         if not given_back:
             _step_back(job)
 
@@ -225,7 +225,10 @@ def _speak_missing_lines(job: Job, lease: Lease) -> None:
     _refuse_gone_speakers(lines)
     by_position = {line.position: line for line in lines}
     speakers = Speaker.objects.for_tenant(job.tenant).in_bulk({line.speaker_id for line in lines})
-    voices = {speaker.pk: speaker.voice_data for speaker in speakers.values()}
+    voices = {
+        speaker.pk: speaker.voice_data if job.live else tone.voice_of(speaker.pk)
+        for speaker in speakers.values()
+    }
     languages = {line.language for line in lines}
     dictionaries = {language: pronunciations_of(job.tenant, language) for language in languages}
     requests = [
@@ -243,7 +246,7 @@ def _speak_missing_lines(job: Job, lease: Lease) -> None:
     ]
     failed: list[FailedLine] = []
     spoken = 0
-    with closing(get_engine().speak(requests, stopping)) as results:  # type: ignore[type-var]
+    with closing(engine_for(live=job.live).speak(requests, stopping)) as results:  # type: ignore[type-var]
         for result in results:
             if lease.lost:
                 raise JobLost
@@ -307,7 +310,7 @@ def _keep_row(job: Job, line: Line, spoken: SpokenLine, key: str) -> None:
 
 def _let_the_next_suspect_in() -> None:
     waiting = Job.objects.suspect(timezone.now()).order_by("pk")
-    ask_again_for_task("synthesis.render_job", waiting.values_list("pk", flat=True)[:1])
+    ask_again_to_render(waiting[:1])
 
 
 def _mix(job: Job) -> None:
@@ -398,7 +401,7 @@ def finish_job(
     audio_sha256: str,
     caption_keys: dict[str, str],
 ) -> None:
-    """Mark the job succeeded and record its usage: both, or neither.
+    """Mark the job succeeded and record its usage, if it is a live one: both, or neither.
 
     Raises JobLost if it is not ours any more; ``attempt`` tells whose turn it is.
     """
@@ -417,27 +420,35 @@ def finish_job(
         )
         if not ours:
             raise JobLost
-        shares: dict[str, int] = defaultdict(int)
-        characters: dict[str, int] = defaultdict(int)
-        for line, share_ms in zip(lines, timeline.shares_ms(), strict=True):
-            shares[line.speaker_id] += share_ms
-            characters[line.speaker_id] += len(line.text)
-        for speaker_id in shares:
-            for meter, quantity in (
-                (UsageEvent.Meter.AUDIO_MS, shares[speaker_id]),
-                (UsageEvent.Meter.CHARACTERS, characters[speaker_id]),
-            ):
-                record_usage(
-                    job.tenant,
-                    meter,
-                    quantity,
-                    source=f"job:{job.pk}",
-                    speaker_id=speaker_id,
-                    api_key_id=job.api_key_id,
-                    project=job.metadata.get("project", ""),
-                    occurred_at=now,
-                )
+        if job.live:
+            _record_usage(job, timeline, lines, now)
     log.info("job.succeeded", audio_ms=timeline.duration_ms)
+
+
+def _record_usage(
+    job: Job, timeline: Timeline, lines: Sequence[Line], finished_at: datetime
+) -> None:
+    """One event for each speaker and meter."""
+    shares: dict[str, int] = defaultdict(int)
+    characters: dict[str, int] = defaultdict(int)
+    for line, share_ms in zip(lines, timeline.shares_ms(), strict=True):
+        shares[line.speaker_id] += share_ms
+        characters[line.speaker_id] += len(line.text)
+    for speaker_id in shares:
+        for meter, quantity in (
+            (UsageEvent.Meter.AUDIO_MS, shares[speaker_id]),
+            (UsageEvent.Meter.CHARACTERS, characters[speaker_id]),
+        ):
+            record_usage(
+                job.tenant,
+                meter,
+                quantity,
+                source=f"job:{job.pk}",
+                speaker_id=speaker_id,
+                api_key_id=job.api_key_id,
+                project=job.metadata.get("project", ""),
+                occurred_at=finished_at,
+            )
 
 
 def fail_job(job: Job, code: str, detail: str, line_id: str = "") -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from accounts.models import LONGEST_RETENTION_HOURS
+from accounts.models import LONGEST_RETENTION_HOURS, mode_name
+from accounts.serializers import MODES
 from speakers.serializers import LANGUAGE
 from synthesis.captions import KINDS
 from synthesis.formats import BIT_DEPTHS, FORMATS
@@ -116,6 +117,9 @@ class JobResponse(serializers.Serializer):
     """A job as the API shows it. Links are made afresh each time and live 15 minutes."""
 
     id = serializers.CharField()
+    mode = serializers.ChoiceField(
+        MODES, help_text="test: made with a test key, spoken in tones, costs nothing"
+    )
     title = serializers.CharField()
     status = serializers.ChoiceField(Job.Status.choices)
     progress = Progress()
@@ -143,6 +147,7 @@ class JobResponse(serializers.Serializer):
         failed = job.status == Job.Status.FAILED
         return {
             "id": job.pk,
+            "mode": mode_name(job.live),
             "title": job.title,
             "status": job.status,
             "progress": {"lines_done": job.lines_done, "lines_total": job.lines_total},

@@ -11,14 +11,15 @@ from django.utils import timezone
 
 from accounts.identifiers import is_id
 from accounts.models import ApiKey, Tenant
-from accounts.outbox import ask_for_task
 from speakers.lookup import speakers_by_id
 from speakers.models import Speaker
 from synthesis.captions import KINDS
-from synthesis.engines import get_engine
+from synthesis.engines import engine_for
+from synthesis.engines.base import SpeechEngine
 from synthesis.formats import OutputChoice, choose_output
 from synthesis.models import Job, JobQuerySet, Line
 from synthesis.storage import erase_files
+from synthesis.wakeups import ask_to_render
 from synthesis.words import language_of
 from voicereel_site.errors import FieldError, Refusal, not_found
 
@@ -54,11 +55,13 @@ def submit_job(api_key: ApiKey, request: Mapping[str, Any]) -> Job:
         line.get("language") or language_of(line["text"], _language(speakers, line))
         for line in script
     ]
-    errors += _speaker_errors(script, speakers)
-    errors += _language_errors(script, languages)
+    engine = engine_for(live=api_key.live)
+    errors += _speaker_errors(script, speakers, engine.name if api_key.live else None)
+    errors += _language_errors(script, languages, engine)
     if errors or output is None:
         raise _refusal(errors)
-    return _store(api_key, request, output, speakers, languages)
+    notices = {engine.notice(language) for language in languages} - {None}
+    return _store(api_key, request, output, speakers, languages, sorted(map(str, notices)))
 
 
 def _language(speakers: Mapping[str, Speaker], line: Mapping[str, Any]) -> str:
@@ -90,8 +93,9 @@ def _script_errors(script: Sequence[Mapping[str, Any]]) -> list[FieldError]:
 
 
 def _speaker_errors(
-    script: Sequence[Mapping[str, Any]], speakers: Mapping[str, Speaker]
+    script: Sequence[Mapping[str, Any]], speakers: Mapping[str, Speaker], engine: str | None
 ) -> list[FieldError]:
+    """engine: whose voices are needed; None: any will do, as for a test job."""
     errors = []
     for index, line in enumerate(script):
         speaker = speakers.get(line["speaker_id"])
@@ -113,12 +117,12 @@ def _speaker_errors(
                     "why. Register it again with a better recording."
                 ),
             )
-        elif speaker.voice_engine != get_engine().name:
+        elif engine is not None and speaker.voice_engine != engine:
             code, detail = (
                 "speaker_not_ready",
                 (
                     f"Speaker {speaker.name} was prepared for the engine {speaker.voice_engine}, and "
-                    f"{get_engine().name} runs now. Register it again."
+                    f"{engine} runs now. Register it again."
                 ),
             )
         else:
@@ -129,9 +133,8 @@ def _speaker_errors(
 
 
 def _language_errors(
-    script: Sequence[Mapping[str, Any]], languages: Sequence[str]
+    script: Sequence[Mapping[str, Any]], languages: Sequence[str], engine: SpeechEngine
 ) -> list[FieldError]:
-    engine = get_engine()
     return [
         FieldError(
             f"/script/{index}/language" if line.get("language") else f"/script/{index}/text",
@@ -158,19 +161,20 @@ def _store(
     output: OutputChoice,
     speakers: Mapping[str, Speaker],
     languages: Sequence[str],
+    notices: Sequence[str],
 ) -> Job:
     script = request["script"]
     seed = request.get("seed")
-    notices = {get_engine().notice(language) for language in sorted(set(languages))} - {None}
     job = Job.objects.create(
         tenant=api_key.tenant,
         api_key_id=api_key.pk,
+        live=api_key.live,
         title=request.get("title", ""),
         output=asdict(output),
         captions=sorted(set(request.get("captions", KINDS)), key=KINDS.index),
         seed=secrets.randbelow(2**31) if seed is None else seed,
         metadata=request.get("metadata", {}),
-        notices=sorted(str(notice) for notice in notices),
+        notices=notices,
         lines_total=len(script),
         retention_hours=request.get("retention_hours", api_key.tenant.retention_hours),
     )
@@ -188,7 +192,7 @@ def _store(
         )
         for index, line in enumerate(script)
     )
-    ask_for_task("synthesis.render_job", job.pk)
+    ask_to_render(job)
     log.info("job.submitted", job_id=job.pk, lines=len(script))
     return job
 
@@ -236,7 +240,7 @@ def retry_job(job: Job) -> Job:
             nudged_at=timezone.now(),
         )
         if queued:
-            ask_for_task("synthesis.render_job", job.pk)
+            ask_to_render(job)
     job.refresh_from_db()
     if not queued:
         raise Refusal(

@@ -6,11 +6,12 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from accounts.outbox import ask_again_for_task, queue_is_empty
+from accounts.outbox import queue_is_empty
 from speakers.enrollment import claim_analysis, postpone_analysis
 from speakers.models import Speaker
 from synthesis import orphans, rendering, submission, voices
 from synthesis.models import LEASE, Job
+from synthesis.wakeups import LIVE_TASK, TEST_TASK, ask_again_to_render
 from voicereel_site.outages import outage_of, until_database_is_back
 
 # A job that waits so long while the queue is empty has lost its message; while it is not empty, the
@@ -20,13 +21,19 @@ _MESSAGE_OVERDUE = timedelta(minutes=10)
 _NUDGED_AT_A_TIME = 100
 
 
-@shared_task(name="synthesis.render_job")
+@shared_task(name=LIVE_TASK)
 def render_job(job_id: str) -> None:
     """Speak one job. The row is the truth and this message only a nudge: lost, late or
     delivered twice it does no harm, because only ``claim_job`` lets work begin.
     """
     if job := rendering.claim_job(job_id):
         rendering.render(job)
+
+
+@shared_task(name=TEST_TASK)
+def render_test_job(job_id: str) -> None:
+    """As render_job, on workers that have no engine: test jobs are spoken in tones."""
+    render_job(job_id)
 
 
 @shared_task(name="synthesis.prepare_speaker")
@@ -54,14 +61,15 @@ def sweep_jobs() -> None:
     """
     now = timezone.now()
     abandoned = Job.objects.filter(status=Job.Status.PROCESSING, lease_expires_at__lt=now)
-    nudge_again = _MESSAGE_LOST if queue_is_empty(settings.ENGINE_QUEUE) else _MESSAGE_OVERDUE
-    waiting = Job.objects.filter(status=Job.Status.QUEUED, nudged_at__lt=now - nudge_again)
-    ids = [
-        *abandoned.order_by("pk").values_list("pk", flat=True)[:_NUDGED_AT_A_TIME],
-        *waiting.order_by("nudged_at").values_list("pk", flat=True)[:_NUDGED_AT_A_TIME],
-    ]
-    Job.objects.filter(pk__in=ids).update(nudged_at=now)
-    ask_again_for_task("synthesis.render_job", ids)
+    jobs = list(abandoned.order_by("pk")[:_NUDGED_AT_A_TIME])
+    for live, queue in ((True, settings.ENGINE_QUEUE), (False, "default")):
+        nudge_again = _MESSAGE_LOST if queue_is_empty(queue) else _MESSAGE_OVERDUE
+        waiting = Job.objects.filter(
+            status=Job.Status.QUEUED, live=live, nudged_at__lt=now - nudge_again
+        )
+        jobs += waiting.order_by("nudged_at")[:_NUDGED_AT_A_TIME]
+    Job.objects.filter(pk__in=[job.pk for job in jobs]).update(nudged_at=now)
+    ask_again_to_render(jobs)
 
 
 @shared_task(name="synthesis.erase_expired_jobs")

@@ -386,6 +386,8 @@ def show_job(session: Session, job_id: str) -> None:
     with session.client() as client:
         job = client.get_job(job_id)
     lines = [f"{job.id} is {job.status}"]
+    if job.mode == "test":
+        lines.append("  mode: test, in tones and for nothing")
     if job.title:
         lines.append(f"  title: {one_line(job.title)}")
     if job.progress:

@@ -31,7 +31,7 @@ _SCOPES = get_args(Scope)
     multiple=True,
     help="What it may do; may be repeated. Else all that your own key may do.",
 )
-@click.option("--test", is_flag=True, help="A test key.")
+@click.option("--test", is_flag=True, help="Its jobs are spoken in tones and cost nothing.")
 @click.option(
     "--expires",
     "expires_at",

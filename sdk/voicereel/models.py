@@ -178,6 +178,8 @@ class Job:
     notices: tuple[str, ...]
     metadata: Mapping[str, Any]
     seed: int | None
+    mode: KeyMode
+    """Test jobs are spoken in tones and cost nothing."""
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
     @classmethod
@@ -200,6 +202,7 @@ class Job:
             notices=tuple(data.get("notices") or ()),
             metadata=data.get("metadata") or {},
             seed=data.get("seed"),
+            mode=data.get("mode", "live"),
             raw=data,
         )
 

@@ -8,6 +8,18 @@ from django.core.exceptions import ImproperlyConfigured
 from synthesis.engines.base import SpeechEngine
 
 
+def engine_for(*, live: bool) -> SpeechEngine:
+    """The engine of a live job, or that of a test job: tones, in any language, on any machine."""
+    return get_engine() if live else _test_engine()
+
+
+@cache
+def _test_engine() -> SpeechEngine:
+    from synthesis.engines.tone import ToneEngine
+
+    return ToneEngine()
+
+
 @cache
 def get_engine() -> SpeechEngine:
     """The engine that ``VOICEREEL_ENGINE`` names. Making it is cheap; models load at first use."""

@@ -53,7 +53,7 @@ class WatchedEngine(ToneEngine):
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> WatchedEngine:
     watched = WatchedEngine()
-    monkeypatch.setattr(rendering, "get_engine", lambda: watched)
+    monkeypatch.setattr(rendering, "engine_for", lambda live: watched)
     return watched
 
 
