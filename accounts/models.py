@@ -104,7 +104,8 @@ class OutboxMessage(models.Model):
     """
 
     class Kind(models.TextChoices):
-        TASK = "task"  # payload: {"task": its registered name}; its one argument is the subject
+        # payload: {"task": its registered name, "origin": of the request}; its argument is the subject
+        TASK = "task"
         DELETE_FILES = "delete_files"  # subject: a path of the audio storage
 
     kind = models.CharField(max_length=20, choices=Kind.choices)

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from accounts.models import OutboxMessage
 from accounts.stored_files import delete_below
+from voicereel_site.request_log import carried
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +36,7 @@ def ask_for_task(name: str, row_id: str, *, after: timedelta = timedelta()) -> N
     message = OutboxMessage.objects.create(
         kind=OutboxMessage.Kind.TASK,
         subject=row_id,
-        payload={"task": name},
+        payload={"task": name, "origin": carried()},
         due_at=timezone.now() + after,
     )
     if not after:
@@ -155,6 +156,7 @@ def _publish(message: OutboxMessage) -> None:
             task,
             args=[message.subject],
             queue=_queue_of(task),
+            headers=message.payload.get("origin"),
             retry=False,  # the outbox is the retry
         )
     elif message.kind == OutboxMessage.Kind.DELETE_FILES:

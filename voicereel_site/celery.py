@@ -11,11 +11,15 @@ from celery import Celery
 from celery.signals import (
     celeryd_after_setup,
     setup_logging,
+    task_postrun,
+    task_prerun,
     worker_ready,
     worker_shutting_down,
 )
 from django.conf import settings
 from prometheus_client import start_http_server
+
+from voicereel_site.request_log import take_up
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voicereel_site.settings")
 
@@ -29,6 +33,17 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def _keep_our_logging(**_: Any) -> None:
     """Having a receiver keeps Celery from replacing Django's JSON logging."""
+
+
+@task_prerun.connect
+def _log_as_of_the_request(task: Any, **_: Any) -> None:
+    """A task's log lines carry the id and the trace of the request that asked for it."""
+    take_up(task.request.headers or {})
+
+
+@task_postrun.connect
+def _log_as_of_nobody(**_: Any) -> None:
+    take_up({})
 
 
 @celeryd_after_setup.connect

@@ -1,9 +1,12 @@
-"""A request id for every request, and one log line, with the route but never the path's secrets."""
+"""A request id for every request, and one log line, with the route but never the path's secrets.
+
+What a request asks of a worker carries its id, and its place in the caller's trace, along.
+"""
 
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from django.http import HttpRequest, HttpResponseBase
@@ -11,6 +14,13 @@ from django.http import HttpRequest, HttpResponseBase
 log = structlog.get_logger("voicereel.request")
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+# W3C Trace Context, 3.2: version, trace-id, parent-id, flags. Version ff is invalid, later versions may
+# add fields behind these, and ids of zeros alone stand for none.
+_TRACEPARENT = re.compile(
+    r"(?!ff)(?P<version>[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}"
+    r"-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
+)
+_CARRIED = ("request_id", "trace_id", "trace_flags")
 
 
 def current_request_id() -> str | None:
@@ -18,8 +28,32 @@ def current_request_id() -> str | None:
     return structlog.contextvars.get_contextvars().get("request_id")
 
 
+def carried() -> dict[str, str]:
+    """What a message to a worker takes along of the request, or the task, that sends it."""
+    context = structlog.contextvars.get_contextvars()
+    return {name: context[name] for name in _CARRIED if name in context}
+
+
+def take_up(origin: Mapping[str, str]) -> None:
+    """Log from here on, in this thread or task, with what a message brought along."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(
+        **{name: origin[name] for name in _CARRIED if name in origin}
+    )
+
+
+def _trace(header: str) -> dict[str, str]:
+    """The caller's trace in a ``traceparent``; nothing where there is none or it is malformed."""
+    match = _TRACEPARENT.fullmatch(header.strip())
+    if match is None or (match["version"] == "00" and match["more"]):
+        return {}
+    return {"trace_id": match["trace"], "trace_flags": match["flags"]}
+
+
 class RequestLogMiddleware:
-    """Takes up ``X-Request-ID`` or makes one, answers with it, and logs the outcome."""
+    """Takes up ``X-Request-ID`` or makes one, and ``traceparent``; answers with the id, and logs the
+    outcome.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -27,8 +61,7 @@ class RequestLogMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _SAFE_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        take_up({"request_id": request_id} | _trace(request.headers.get("traceparent", "")))
         started = time.perf_counter()
         response = self.get_response(request)
         response["X-Request-ID"] = request_id

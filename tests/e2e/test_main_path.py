@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,13 @@ from voicereel_site.local_stack import LocalStack, kill_group
 
 
 @pytest.fixture(scope="module")
-def client(tone_stack: LocalStack) -> voicereel.Client:
-    return voicereel.Client(tone_stack.manage("create_tenant", "Alder"), tone_stack.url)
+def key(tone_stack: LocalStack) -> str:
+    return tone_stack.manage("create_tenant", "Alder")
+
+
+@pytest.fixture(scope="module")
+def client(tone_stack: LocalStack, key: str) -> voicereel.Client:
+    return voicereel.Client(key, tone_stack.url)
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +124,27 @@ def test_logs_hold_neither_keys_nor_links_nor_text(
     assert "vr_live_" not in log
     assert "Xylophone" not in log
     assert job.audio.url.split("/")[-2] not in log
+
+
+def test_a_workers_log_carries_the_requests_id_and_trace(
+    client: voicereel.Client, speaker: voicereel.Speaker, tone_stack: LocalStack, key: str
+) -> None:
+    request_id, trace_id = uuid.uuid4().hex, uuid.uuid4().hex
+    reply = httpx.post(
+        f"{tone_stack.url}/v1/synthesize",
+        json={"script": [{"speaker_id": speaker.id, "text": "Hello."}]},
+        headers={
+            "Authorization": f"Bearer {key}",
+            "X-Request-ID": request_id,
+            "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01",
+        },
+    )
+    assert reply.headers["X-Request-ID"] == request_id
+    client.wait_for_job(reply.json()["id"], timeout_s=60)
+    log = Path(tone_stack.log_name).read_text()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    events = {line["event"]: line for line in lines if line.get("trace_id") == trace_id}
+    assert {"request", "job.submitted", "job.started", "job.succeeded"} <= events.keys()
+    assert {line["request_id"] for line in events.values()} == {request_id}
+    # The next request's lines are its own.
+    assert len([line for line in lines if line.get("request_id") == request_id]) == len(events)
