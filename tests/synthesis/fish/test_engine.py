@@ -1,6 +1,8 @@
 """The engine as the product uses it: voices in, lines out, each failing alone."""
 
 import multiprocessing
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -191,7 +193,8 @@ def test_what_ends_a_service_does_not_end_its_aligners(
     children = multiprocessing.active_children()
     assert children
     for process in children:
-        process.terminate()
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGTERM)
     time.sleep(0.3)
     assert all(process.is_alive() for process in children)
 
