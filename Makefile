@@ -45,7 +45,7 @@ check: $(DEV)
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --format openapi-json --file var/openapi.json
 	@cmp var/openapi.json templates/docs/openapi.json || \
 	  { echo "The API changed: run 'make openapi' and commit templates/docs/openapi.json"; exit 1; }
-	@DATABASE_URL=postgres://unused VOICEREEL_HTTPS=true VOICEREEL_API_KEY_PEPPER=for-this-check-only \
+	@DATABASE_URL=postgres://unused VOICEREEL_HTTPS=true VOICEREEL_API_KEY_PEPPER=for-this-check-only VOICEREEL_ENCRYPTION_KEYS=for-this-check-only \
 	  VOICEREEL_SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(64))') \
 	  $(BIN)/python manage.py check --deploy --fail-level WARNING
 

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from accounts import idempotency
 from accounts.idempotency import fingerprint_of, once
-from accounts.keys import create_key, get_key, revoke_key, rotate_key
+from accounts.keys import NewKey, create_key, get_key, revoke_key, rotate_key
 from accounts.models import ApiKey
 from accounts.scopes import Scope
 from accounts.serializers import (
@@ -56,6 +56,7 @@ class KeyListView(APIView):
                 live=asked["mode"] == "live",
                 scopes=asked.get("scopes"),
                 expires_at=asked.get("expires_at"),
+                require_signature=asked["require_signature"],
             ),
         )
 
@@ -101,20 +102,20 @@ class RotateKeyView(APIView):
         )
 
 
-def _made_once(request: Request, route: str, make: Callable[[], tuple[ApiKey, str]]) -> Response:
+def _made_once(request: Request, route: str, make: Callable[[], NewKey]) -> Response:
     """The answer with the new key in it. What is kept for a repeated request is without it: no key
     stands in the database.
     """
-    made: list[str] = []
+    made: list[NewKey] = []
 
     def work() -> Response:
-        row, key = make()
-        made.append(key)
-        headers = {"Location": f"/v1/keys/{row.pk}"}
-        return Response({**KeyResponse(row).data, "key": None}, status=201, headers=headers)
+        new = make()
+        made.append(new)
+        shown = {**KeyResponse(new.row).data, "key": None, "signing_secret": None}
+        return Response(shown, status=201, headers={"Location": f"/v1/keys/{new.row.pk}"})
 
     response = once(request, route, fingerprint_of(request.data), work)
     if made and "Idempotent-Replayed" not in response.headers:
-        response.data["key"] = made[0]
+        response.data |= {"key": made[0].key, "signing_secret": made[0].signing_secret}
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from accounts.keys import find_key, note_use
 from accounts.models import ApiKey
 from accounts.scopes import holds
+from accounts.signatures import check_signature
 from voicereel_site.errors import Refusal
 
 
@@ -30,6 +31,7 @@ class ApiKeyAuthentication(BaseAuthentication):
                 "This API key is unknown, mistyped, expired or revoked. Check that it was copied "
                 "whole."
             )
+        check_signature(request._request, row)
         note_use(row)
         return None, row
 

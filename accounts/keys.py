@@ -5,6 +5,7 @@ CRC-32 that tells a mistyped or invented key without asking the database. A secr
 bits needs no slow hash: an HMAC under a pepper that is not in the database is enough.
 """
 
+import base64
 import hashlib
 import hmac
 import re
@@ -13,6 +14,7 @@ import string
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import structlog
 from django.conf import settings
@@ -20,9 +22,11 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts.encryption import encrypt
 from accounts.identifiers import is_id
 from accounts.models import ApiKey, Tenant, mode_name
 from accounts.scopes import EVERYTHING, beyond
+from accounts.signatures import SECRET_BYTES
 from voicereel_site.errors import FieldError, Refusal, not_found
 from voicereel_site.outages import outage_of
 
@@ -31,6 +35,14 @@ log = structlog.get_logger(__name__)
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 KEY_PATTERN = re.compile(r"vr_(live|test)_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
 _USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+class NewKey(NamedTuple):
+    """A key that was made just now."""
+
+    row: ApiKey
+    key: str
+    signing_secret: str | None  # in base64; None where no signatures are required
 
 
 def _random(length: int) -> str:
@@ -58,12 +70,13 @@ def issue_key(
     live: bool = True,
     scopes: Sequence[str] = (EVERYTHING,),
     expires_at: datetime | None = None,
-) -> tuple[ApiKey, str]:
-    """Make a key. Returns its row and the key itself, which nobody can read again."""
+    require_signature: bool = False,
+) -> NewKey:
+    """Make a key. It and its signing secret, if it requires signatures, are in the answer alone."""
     public_id = _random(8)
     body = f"vr_{mode_name(live)}_{public_id}_{_random(43)}"
     key = body + _checksum(body)
-    row = ApiKey.objects.create(
+    row = ApiKey(
         tenant=tenant,
         public_id=public_id,
         digest=_digest(key),
@@ -71,8 +84,14 @@ def issue_key(
         live=live,
         scopes=list(scopes),
         expires_at=expires_at,
+        require_signature=require_signature,
     )
-    return row, key
+    secret = None
+    if require_signature:
+        secret = secrets.token_bytes(SECRET_BYTES)
+        row.signing_secret = encrypt(secret, row.pk)
+    row.save(force_insert=True)
+    return NewKey(row, key, None if secret is None else base64.b64encode(secret).decode())
 
 
 def create_key(
@@ -82,7 +101,8 @@ def create_key(
     live: bool,
     scopes: Sequence[str] | None,
     expires_at: datetime | None,
-) -> tuple[ApiKey, str]:
+    require_signature: bool,
+) -> NewKey:
     """Make a key for another key's tenant, with no more power than the one that asks has.
 
     scopes: None is those of the key that asks; expires_at: None is when that one ends.
@@ -94,7 +114,14 @@ def create_key(
     wanted = asking.scopes if scopes is None else sorted(set(scopes))
     ends = asking.expires_at if expires_at is None else expires_at
     _refuse_more_power(asking, live, wanted, ends)
-    return issue_key(asking.tenant, label=label, live=live, scopes=wanted, expires_at=ends)
+    return issue_key(
+        asking.tenant,
+        label=label,
+        live=live,
+        scopes=wanted,
+        expires_at=ends,
+        require_signature=require_signature,
+    )
 
 
 def _refuse_more_power(
@@ -115,7 +142,7 @@ def _refuse_more_power(
         raise Refusal("insufficient_scope", detail, 403)
 
 
-def rotate_key(asking: ApiKey, row: ApiKey, overlap: timedelta) -> tuple[ApiKey, str]:
+def rotate_key(asking: ApiKey, row: ApiKey, overlap: timedelta) -> NewKey:
     """Make a key that takes the place of another, which goes on working for ``overlap``.
 
     Raises validation_error (409) if it is dead or was rotated before, insufficient_scope if it has
@@ -126,23 +153,24 @@ def rotate_key(asking: ApiKey, row: ApiKey, overlap: timedelta) -> tuple[ApiKey,
     if row.is_dead(now):
         raise Refusal("validation_error", "This key works no more. Create a new one.", 409)
     with transaction.atomic():
-        new, key = issue_key(
+        new = issue_key(
             row.tenant,
             label=row.label,
             live=row.live,
             scopes=row.scopes,
             expires_at=row.expires_at,
+            require_signature=row.require_signature,
         )
         ends = now + overlap if row.expires_at is None else min(row.expires_at, now + overlap)
         replaced = (
             ApiKey.objects.for_tenant(row.tenant)
             .filter(pk=row.pk, replaced_by_id="", revoked_at=None)
-            .update(replaced_by_id=new.pk, expires_at=ends)
+            .update(replaced_by_id=new.row.pk, expires_at=ends)
         )
         if not replaced:
             detail = "This key was rotated or revoked already. GET it for the key that replaced it."
             raise Refusal("validation_error", detail, 409)
-    return new, key
+    return new
 
 
 def revoke_key(row: ApiKey) -> None:

@@ -60,6 +60,8 @@ class ApiKey(TenantOwned):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)  # to the minute
+    require_signature = models.BooleanField(default=False)
+    signing_secret = models.BinaryField(null=True)  # encrypted for this row (accounts.encryption)
     # The key that took its place: it works beside this one until this one expires.
     replaced_by_id = models.CharField(max_length=40, blank=True)
 
@@ -77,6 +79,19 @@ class ApiKey(TenantOwned):
         return self.revoked_at is not None or (
             self.expires_at is not None and self.expires_at <= at
         )
+
+
+class UsedNonce(TenantOwned):
+    """A signed request that was taken, so that it is not taken again."""
+
+    api_key_id = models.CharField(max_length=40)
+    nonce = models.CharField(max_length=128)
+    used_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["api_key_id", "nonce"], name="one_use_of_a_nonce")
+        ]
 
 
 class IdempotentReply(TenantOwned):

@@ -30,6 +30,12 @@ class CreateKeyRequest(StrictSerializer):
         help_text="When it stops working. Not given: when the key that asks does, or never.",
     )
 
+    require_signature = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="Have every request with the key signed (RFC 9421); the answer has the secret.",
+    )
+
 
 class RotateKeyRequest(StrictSerializer):
     """POST /v1/keys/{id}/rotate"""
@@ -51,6 +57,7 @@ class KeyResponse(serializers.Serializer):
     prefix = serializers.CharField(help_text="how the key begins, to recognise it by")
     mode = serializers.ChoiceField(MODES)
     scopes = serializers.ListField(child=serializers.ChoiceField(SCOPES))
+    require_signature = serializers.BooleanField()
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
     revoked_at = serializers.DateTimeField(allow_null=True)
@@ -72,6 +79,9 @@ class NewKeyResponse(KeyResponse):
         allow_null=True,
         help_text="The key itself: shown this once. null when an Idempotency-Key repeats; then "
         "revoke this key and make another.",
+    )
+    signing_secret = serializers.CharField(
+        allow_null=True, help_text="32 bytes in base64, shown this once, if it requires signatures"
     )
 
 

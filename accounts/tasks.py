@@ -3,14 +3,20 @@
 from celery import shared_task
 from django.utils import timezone
 
-from accounts import idempotency, scratch
-from accounts.models import IdempotentReply
+from accounts import idempotency, scratch, signatures
+from accounts.models import IdempotentReply, UsedNonce
 
 
 @shared_task(name="accounts.forget_replies")
 def forget_replies() -> None:
     """Forget answers that a repeated Idempotency-Key would no longer get."""
     IdempotentReply.objects.filter(created_at__lt=timezone.now() - idempotency.KEPT).delete()
+
+
+@shared_task(name="accounts.forget_nonces")
+def forget_nonces() -> None:
+    """Forget nonces whose signatures are too old to be taken again."""
+    UsedNonce.objects.filter(used_at__lt=timezone.now() - signatures.NONCES_KEPT).delete()
 
 
 @shared_task(name="accounts.sweep_scratch")

@@ -79,7 +79,7 @@ class Api:
 
 def _api(name: str) -> Api:
     tenant = Tenant.objects.create(name=name)
-    key, secret = issue_key(tenant)
+    key, secret, _ = issue_key(tenant)
     return Api(tenant, key, secret)
 
 

@@ -51,3 +51,4 @@ if _profile == "production":
     os.environ["DATABASE_URL"] = POSTGRES.rsplit("/", 1)[0] + "/voicereel"
     os.environ["REDIS_URL"] = REDIS
     os.environ["VOICEREEL_SECRET_KEY"] = os.environ["VOICEREEL_API_KEY_PEPPER"] = "of-these-tests"
+    os.environ["VOICEREEL_ENCRYPTION_KEYS"] = "of-these-tests"

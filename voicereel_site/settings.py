@@ -25,6 +25,8 @@ env = environ.Env(
     VOICEREEL_VAR=(str, str(BASE_DIR / "var")),
     VOICEREEL_SECRET_KEY=(str, ""),  # signs links; unset: made once and kept in var/
     VOICEREEL_API_KEY_PEPPER=(str, ""),  # keys are stored as HMACs under it; unset: as above
+    # What encrypts signing secrets: the first encrypts, all decrypt; unset: as above
+    VOICEREEL_ENCRYPTION_KEYS=(list, []),
     VOICEREEL_ALLOWED_HOSTS=(list, ["127.0.0.1", "localhost", "[::1]"]),
     VOICEREEL_HTTPS=(bool, False),  # behind a TLS proxy that sets X-Forwarded-Proto
     VOICEREEL_LOG_LEVEL=(str, "INFO"),
@@ -48,13 +50,16 @@ env = environ.Env(
 )
 
 
+# The client package has variables of its own, which may be set in the same shell.
+_OF_THE_CLIENT = {"VOICEREEL_API_KEY", "VOICEREEL_SIGNING_SECRET", "VOICEREEL_URL"}
+
+
 def _refuse_unknown_variables() -> None:
     """A misspelt variable must not pass for an unset one."""
     unknown = sorted(
         name for name in os.environ if name.startswith("VOICEREEL_") and name not in env.scheme
     )
-    # The client package has variables of its own, which may be set in the same shell.
-    unknown = [name for name in unknown if name not in {"VOICEREEL_API_KEY", "VOICEREEL_URL"}]
+    unknown = [name for name in unknown if name not in _OF_THE_CLIENT]
     if unknown:
         raise ImproperlyConfigured(
             f"Unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(env.scheme))}."
@@ -71,7 +76,7 @@ SCRATCH_DIR.mkdir(parents=True, exist_ok=True)
 
 def _secret(name: str, filename: str) -> str:
     """The variable's value; in the embedded profile a random one made once and kept in var/."""
-    if value := str(env(name)):
+    if value := os.environ.get(name):
         return value
     if env("DATABASE_URL"):
         raise ImproperlyConfigured(f"{name} must be set when DATABASE_URL is.")
@@ -88,6 +93,9 @@ def _secret(name: str, filename: str) -> str:
 
 SECRET_KEY = _secret("VOICEREEL_SECRET_KEY", "secret_key")
 API_KEY_PEPPER = _secret("VOICEREEL_API_KEY_PEPPER", "api_key_pepper")
+ENCRYPTION_KEYS = env("VOICEREEL_ENCRYPTION_KEYS") or [
+    _secret("VOICEREEL_ENCRYPTION_KEYS", "encryption_key")
+]
 
 DEBUG = False
 ALLOWED_HOSTS = env("VOICEREEL_ALLOWED_HOSTS")
@@ -298,6 +306,7 @@ CELERY = {
             ("sweep-speakers", "speakers.sweep_speakers", 30.0),
             ("erase-expired-jobs", "synthesis.erase_expired_jobs", 60.0),
             ("forget-replies", "accounts.forget_replies", 3600.0),
+            ("forget-nonces", "accounts.forget_nonces", 600.0),
             ("sweep-scratch", "accounts.sweep_scratch", 3600.0),
             ("reconcile-storage", "synthesis.reconcile_storage", 24 * 3600.0),
         )

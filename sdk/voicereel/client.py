@@ -47,6 +47,7 @@ from .models import (
     Speaker,
 )
 from .retry import RETRIED_STATUSES, RetryPolicy
+from .signing import Signer
 from .transfer import CountedStream, OnBytes, download
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8000"
@@ -63,7 +64,8 @@ T = TypeVar("T")
 class Client:
     """A connection to a VoiceReel server; safe to share between threads.
 
-    `api_key` and `base_url` default to VOICEREEL_API_KEY and VOICEREEL_URL. `timeout_s` is
+    `api_key`, `base_url` and `signing_secret` default to VOICEREEL_API_KEY, VOICEREEL_URL and
+    VOICEREEL_SIGNING_SECRET; with a signing secret every request is signed. `timeout_s` is
     for each connect, send or receive, not for a whole call. Connections that fail and
     answers 429, 502, 503 and 504 are tried again up to `max_retries` times, after a pause
     of up to `backoff_s` seconds that doubles each time, or as the server's Retry-After
@@ -76,11 +78,15 @@ class Client:
         api_key: str | None = None,
         base_url: str | None = None,
         *,
+        signing_secret: str | None = None,
         timeout_s: float = 30.0,
         max_retries: int = 4,
         backoff_s: float = 0.5,
     ) -> None:
-        self._authorization = f"Bearer {_valid_key(api_key or os.environ.get('VOICEREEL_API_KEY'))}"
+        key = _valid_key(api_key or os.environ.get("VOICEREEL_API_KEY"))
+        self._authorization = f"Bearer {key}"
+        secret = signing_secret or os.environ.get("VOICEREEL_SIGNING_SECRET")
+        self._signer = Signer(key, secret) if secret else None
         self.base_url = _valid_url(base_url or os.environ.get("VOICEREEL_URL") or DEFAULT_BASE_URL)
         self._retry = RetryPolicy(max_retries, backoff_s)
         self._http = httpx.Client(
@@ -377,11 +383,13 @@ class Client:
         scopes: Sequence[Scope] | None = None,
         mode: KeyMode = "live",
         expires_at: datetime | None = None,
+        require_signature: bool = False,
         idempotency_key: str | None = None,
     ) -> ApiKey:
         """Make a key; its `key` is shown this once. It can do no more than the key used here.
 
-        `scopes` None is all that the key used here may do; `expires_at` needs a time zone.
+        `scopes` None is all that the key used here may do; `expires_at` needs a time zone. A key
+        that requires signatures comes with a `signing_secret`, for `Client(signing_secret=...)`.
         `key` is None if an earlier attempt made it and its answer was lost: revoke it then.
         """
         if expires_at is not None and expires_at.tzinfo is None:
@@ -391,6 +399,7 @@ class Client:
             mode=mode,
             scopes=None if scopes is None else list(scopes),
             expires_at=None if expires_at is None else expires_at.isoformat(),
+            require_signature=require_signature or None,
         )
         return self._post("/v1/keys", ApiKey.from_json, body, idempotency_key)
 
@@ -485,6 +494,9 @@ class Client:
             failure: VoiceReelError
             server_asks_s = None
             request = build()
+            # Links need no key.
+            if self._signer is not None and "Authorization" in request.headers:
+                self._signer.sign(request)
             try:
                 response = self._http.send(request, follow_redirects=follow_redirects)
             except httpx.RequestError as exc:

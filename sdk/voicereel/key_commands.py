@@ -39,10 +39,20 @@ _SCOPES = get_args(Scope)
     type=click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S")),
     help="When it stops working, in UTC: 2027-01-31 or 2027-01-31T12:00:00.",
 )
+@click.option(
+    "--require-signature",
+    is_flag=True,
+    help="Refuse requests that are not signed; the secret for VOICEREEL_SIGNING_SECRET is printed.",
+)
 @json_option
 @pass_session
 def create_key(
-    session: Session, label: str, scopes: tuple[Scope, ...], test: bool, expires_at: datetime | None
+    session: Session,
+    label: str,
+    scopes: tuple[Scope, ...],
+    test: bool,
+    expires_at: datetime | None,
+    require_signature: bool,
 ) -> None:
     """Make an API key. It is printed this once."""
     with session.client() as client:
@@ -51,6 +61,7 @@ def create_key(
             scopes=scopes or None,
             mode="test" if test else "live",
             expires_at=expires_at and expires_at.replace(tzinfo=timezone.utc),
+            require_signature=require_signature,
         )
     _show_new_key(session, made)
 
@@ -82,6 +93,7 @@ def show_key(session: Session, key_id: str) -> None:
         f"{one_line(key.label) or 'a key'} ({key.id}) {_state_of(key)}",
         f"  begins with: {key.prefix}",
         f"  scopes: {', '.join(key.scopes)}",
+        f"  signatures: {'required' if key.require_signature else 'not required'}",
         f"  last used: {_minute(key.last_used_at)}",
     ]
     if key.replaced_by:
@@ -128,7 +140,9 @@ def _show_new_key(session: Session, made: ApiKey) -> None:
             f"revoke it (voicereel keys revoke {made.id}) and try again"
         )
     session.note(f"{made.id}, shown only now; it may do: {', '.join(made.scopes)}")
-    session.result(made.raw, made.key)
+    if made.signing_secret is not None:
+        session.note("below it, its signing secret")
+    session.result(made.raw, "\n".join(filter(None, (made.key, made.signing_secret))))
 
 
 def _state_of(key: ApiKey) -> str:

@@ -249,6 +249,7 @@ class ApiKey:
     """How the key begins, to recognise it by."""
     mode: KeyMode
     scopes: tuple[Scope, ...]
+    require_signature: bool
     created_at: datetime | None
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -257,6 +258,8 @@ class ApiKey:
     replaced_by: str | None
     """The id of the key that took its place."""
     key: str | None = field(repr=False)
+    signing_secret: str | None = field(repr=False)
+    """In base64; only the call that made the key gets it."""
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
     @classmethod
@@ -267,12 +270,14 @@ class ApiKey:
             prefix=data["prefix"],
             mode=data["mode"],
             scopes=tuple(data["scopes"]),
+            require_signature=data["require_signature"],
             created_at=_moment(data.get("created_at")),
             expires_at=_moment(data.get("expires_at")),
             revoked_at=_moment(data.get("revoked_at")),
             last_used_at=_moment(data.get("last_used_at")),
             replaced_by=data.get("replaced_by"),
             key=data.get("key"),
+            signing_secret=data.get("signing_secret"),
             raw=data,
         )
 

@@ -34,19 +34,19 @@ class CountedStream(httpx.SyncByteStream):
     """A request body that tells how much of it has been sent."""
 
     def __init__(self, body: httpx.SyncByteStream, total_bytes: int, on_progress: OnBytes) -> None:
-        self._body = body
+        self.body = body
         self._total_bytes = total_bytes
         self._on_progress = on_progress
 
     def __iter__(self) -> Iterator[bytes]:
         sent = 0
-        for chunk in self._body:
+        for chunk in self.body:
             yield chunk
             sent += len(chunk)
             self._on_progress(sent, self._total_bytes)
 
     def close(self) -> None:
-        self._body.close()
+        self.body.close()
 
 
 class PartFile:

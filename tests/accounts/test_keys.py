@@ -51,7 +51,7 @@ def test_a_mistyped_key_is_refused_without_asking_the_database(
 
 
 def test_a_revoked_key_is_refused(alder: Api) -> None:
-    other, secret = issue_key(alder.tenant)
+    other, secret, _ = issue_key(alder.tenant)
     other.revoked_at = timezone.now()
     other.save()
     assert_refused(ask(f"Bearer {secret}"))

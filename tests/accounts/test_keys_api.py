@@ -22,7 +22,7 @@ def with_key(api: Api, key: str) -> Api:
 
 def limited(api: Api, *scopes: str, **fields: Any) -> Api:
     """The same customer with a key that may do less."""
-    row, key = issue_key(api.tenant, scopes=scopes, **fields)
+    row, key, _ = issue_key(api.tenant, scopes=scopes, **fields)
     return Api(api.tenant, row, key)
 
 
@@ -227,7 +227,7 @@ def test_keys_are_found_in_a_leak_and_revoked(alder: Api, birch: Api) -> None:
 
 
 def test_of_two_rotations_at_once_one_makes_a_key(alder: Api) -> None:
-    victim, _ = issue_key(alder.tenant)
+    victim, _, _ = issue_key(alder.tenant)
     stale = ApiKey.objects.get(pk=victim.pk)  # as both requests read it
     rotate_key(alder.key, victim, timedelta(hours=1))
     with pytest.raises(Refusal) as refusal:

@@ -39,20 +39,20 @@ def test_a_route_opens_to_its_scope_alone(alder: Api, method: str, path: str, sc
     path = path.replace("<str:", "").replace(">", "")
     others = [other for other in Scope.values if other != scope]
     for scopes in ([], others):
-        row, key = issue_key(alder.tenant, scopes=scopes)
+        row, key, _ = issue_key(alder.tenant, scopes=scopes)
         reply = Api(alder.tenant, row, key).request(method, path)
         assert reply.status_code == 403
         assert reply.json()["code"] == "insufficient_scope"
         assert scope in reply.json()["detail"]
     for scopes in ([scope], ["*"]):
-        row, key = issue_key(alder.tenant, scopes=scopes)
+        row, key, _ = issue_key(alder.tenant, scopes=scopes)
         reply = Api(alder.tenant, row, key).request(method, path)
         assert reply.status_code in {200, 201, 404, 415, 422}, reply.content
 
 
 def test_head_asks_for_what_get_asks_for(alder: Api) -> None:
     for scope, status in ((Scope.SPEAKERS_WRITE, 403), (Scope.SPEAKERS_READ, 200)):
-        _, key = issue_key(alder.tenant, scopes=[scope])
+        _, key, _ = issue_key(alder.tenant, scopes=[scope])
         reply = Client().head("/v1/speakers", headers={"Authorization": f"Bearer {key}"})
         assert reply.status_code == status
 

@@ -29,6 +29,7 @@ def _production(folder: Path) -> Iterator[dict[str, str]]:
             "REDIS_URL": REDIS,
             "VOICEREEL_SECRET_KEY": uuid.uuid4().hex * 2,
             "VOICEREEL_API_KEY_PEPPER": uuid.uuid4().hex * 2,
+            "VOICEREEL_ENCRYPTION_KEYS": uuid.uuid4().hex * 2,
             "VOICEREEL_VAR": str(folder),
         }
     finally:

@@ -86,6 +86,7 @@ def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
                 "REDIS_URL": redis.url,
                 "VOICEREEL_SECRET_KEY": uuid.uuid4().hex * 2,
                 "VOICEREEL_API_KEY_PEPPER": uuid.uuid4().hex * 2,
+                "VOICEREEL_ENCRYPTION_KEYS": uuid.uuid4().hex * 2,
             }
         if s3:
             storage = SeaweedFS(folder / "s3")

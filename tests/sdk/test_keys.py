@@ -17,6 +17,7 @@ KEY = {
     "prefix": "vr_live_AbCdEfGh",
     "mode": "live",
     "scopes": ["jobs:read", "jobs:write"],
+    "require_signature": False,
     "created_at": "2026-01-02T03:04:05Z",
     "expires_at": None,
     "revoked_at": None,

@@ -19,7 +19,7 @@ from tests.conftest import Api
 @pytest.fixture
 def tester(alder: Api) -> Api:
     """Alder with a test key."""
-    row, key = issue_key(alder.tenant, live=False)
+    row, key, _ = issue_key(alder.tenant, live=False)
     return Api(alder.tenant, row, key)
 
 

@@ -20,6 +20,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with transaction.atomic():
             tenant = Tenant.objects.create(name=options["name"])
-            _, key = issue_key(tenant, label="first key", live=not options["test"])
+            _, key, _ = issue_key(tenant, label="first key", live=not options["test"])
         self.stderr.write(f"Tenant {tenant.pk} ({tenant.name}). Its key, shown only now:")
         self.stdout.write(key)
