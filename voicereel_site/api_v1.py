@@ -13,8 +13,10 @@ from synthesis.api import (
     SynthesizeView,
     download_file,
 )
+from voicereel_site.reference import OpenApiView
 
 urlpatterns = [
+    path("openapi.json", OpenApiView.as_view()),
     path("speakers", SpeakerListView.as_view()),
     path("speakers/<str:speaker_id>", SpeakerView.as_view()),
     path("synthesize", SynthesizeView.as_view()),

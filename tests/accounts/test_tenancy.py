@@ -22,6 +22,7 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 ROUTES: dict[str, dict[str, int]] = {
     "healthz": {"GET": 200, "HEAD": 200},
     "readyz": {"GET": 200, "HEAD": 200},
+    "v1/openapi.json": {"GET": 200, "HEAD": 200, "OPTIONS": 200},
     "v1/speakers": {"GET": 200, "HEAD": 200, "OPTIONS": 200, "POST": 415},
     "v1/speakers/<str:speaker_id>": {
         "GET": 404,
