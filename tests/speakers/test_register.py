@@ -77,10 +77,7 @@ def test_a_registered_speaker_is_shown_and_waits_for_its_analysis(
     assert shown["consent_at"]
     assert alder.get(reply["Location"]).json() == shown
     message = OutboxMessage.objects.get()
-    assert (message.subject, message.payload) == (
-        shown["id"],
-        {"task": "synthesis.prepare_speaker"},
-    )
+    assert (message.subject, message.payload["task"]) == (shown["id"], "synthesis.prepare_speaker")
 
 
 def test_thirty_seconds_are_enough_and_less_is_refused_naming_the_seconds(
@@ -396,7 +393,7 @@ def test_waiting_jobs_of_a_deleted_speaker_fail_and_name_it(
     render(finished)
     assert alder.delete(f"/v1/speakers/{bo.pk}").status_code == 204
     asked = OutboxMessage.objects.filter(subject=bo.pk).get()
-    assert asked.payload == {"task": "synthesis.fail_jobs_of_speaker"}
+    assert asked.payload["task"] == "synthesis.fail_jobs_of_speaker"
     fail_jobs_of_speaker(Speaker.objects.get(pk=bo.pk))
     shown = alder.get(f"/v1/jobs/{waiting}").json()
     assert shown["status"] == "failed"
