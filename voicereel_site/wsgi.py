@@ -1,9 +1,11 @@
 """The web entry point, served by granian."""
 
 import os
+from importlib import import_module
 from typing import Any
 
 import django
+from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.utils.http import parse_header_parameters
 
@@ -29,3 +31,5 @@ class _Handler(WSGIHandler):
 
 django.setup(set_prefix=False)
 application = _Handler()
+# Now, or the first request of each process would wait a second for the imports of all views.
+import_module(settings.ROOT_URLCONF)
