@@ -118,7 +118,10 @@ def check_signature(request: HttpRequest, row: ApiKey) -> None:
     header = request.headers.get("Signature-Input")
     if header is None:
         if row.require_signature:
-            raise refused("This key requires signed requests: send Signature-Input and Signature.")
+            raise refused(
+                "This key requires signed requests: give the client its signing secret "
+                "(VOICEREEL_SIGNING_SECRET), or send Signature-Input and Signature."
+            )
         return
     if not row.signing_secret:
         raise refused(
