@@ -23,11 +23,11 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.encryption import encrypt
-from accounts.identifiers import is_id
+from accounts.lookup import find_row
 from accounts.models import ApiKey, Tenant, mode_name
 from accounts.scopes import EVERYTHING, beyond
 from accounts.signatures import SECRET_BYTES
-from voicereel_site.errors import FieldError, Refusal, not_found
+from voicereel_site.errors import FieldError, Refusal
 from voicereel_site.outages import outage_of
 
 log = structlog.get_logger(__name__)
@@ -182,12 +182,7 @@ def revoke_key(row: ApiKey) -> None:
 
 def get_key(tenant: Tenant, key_id: str) -> ApiKey:
     """This tenant's key, dead or alive. Raises not_found."""
-    row: ApiKey | None = None
-    if is_id(key_id):  # PostgreSQL refuses to look for some other texts, such as NUL
-        row = ApiKey.objects.for_tenant(tenant).filter(pk=key_id).first()
-    if row is None:
-        raise not_found("key")
-    return row
+    return find_row(ApiKey.objects.for_tenant(tenant), key_id, "key")
 
 
 def find_key(key: str) -> ApiKey | None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from accounts.identifiers import is_id
+from accounts.lookup import find_row
 from accounts.models import Tenant
 from speakers.models import Speaker
-from voicereel_site.errors import not_found
 
 
 def speakers_by_id(tenant: Tenant, ids: Iterable[str]) -> dict[str, Speaker]:
@@ -16,9 +16,4 @@ def speakers_by_id(tenant: Tenant, ids: Iterable[str]) -> dict[str, Speaker]:
 
 def get_speaker(tenant: Tenant, speaker_id: str) -> Speaker:
     """This tenant's speaker. Raises not_found."""
-    speaker = None
-    if is_id(speaker_id):  # PostgreSQL refuses to look for some other texts, such as NUL
-        speaker = Speaker.objects.for_tenant(tenant).present().filter(pk=speaker_id).first()
-    if speaker is None:
-        raise not_found("speaker")
-    return speaker
+    return find_row(Speaker.objects.for_tenant(tenant).present(), speaker_id, "speaker")

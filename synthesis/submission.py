@@ -9,7 +9,7 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.identifiers import is_id
+from accounts.lookup import find_row
 from accounts.models import ApiKey, Tenant
 from speakers.lookup import speakers_by_id
 from speakers.models import Speaker
@@ -21,7 +21,7 @@ from synthesis.models import Job, JobQuerySet, Line
 from synthesis.storage import erase_files
 from synthesis.wakeups import ask_to_render
 from synthesis.words import language_of
-from voicereel_site.errors import FieldError, Refusal, not_found
+from voicereel_site.errors import FieldError, Refusal
 
 log = structlog.get_logger(__name__)
 
@@ -199,12 +199,7 @@ def _store(
 
 def get_job(tenant: Tenant, job_id: str) -> Job:
     """This tenant's job. Raises not_found."""
-    job: Job | None = None
-    if is_id(job_id):  # PostgreSQL refuses to look for some other texts, such as NUL
-        job = Job.objects.for_tenant(tenant).filter(pk=job_id).first()
-    if job is None:
-        raise not_found("job")
-    return job
+    return find_row(Job.objects.for_tenant(tenant), job_id, "job")
 
 
 def cancel_job(job: Job) -> Job:
