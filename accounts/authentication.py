@@ -12,6 +12,7 @@ from accounts.keys import find_key, note_use
 from accounts.models import ApiKey
 from accounts.scopes import holds
 from accounts.signatures import check_signature
+from accounts.tenancy import act_for
 from voicereel_site.errors import Refusal
 
 
@@ -31,6 +32,7 @@ class ApiKeyAuthentication(BaseAuthentication):
                 "This API key is unknown, mistyped, expired or revoked. Check that it was copied "
                 "whole."
             )
+        act_for(row.tenant_id)
         check_signature(request._request, row)
         note_use(row)
         return None, row

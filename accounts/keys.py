@@ -27,6 +27,7 @@ from accounts.lookup import find_row
 from accounts.models import ApiKey, Tenant, mode_name
 from accounts.scopes import EVERYTHING, beyond
 from accounts.signatures import SECRET_BYTES
+from accounts.tenancy import acting_for_owner_of_key
 from voicereel_site.errors import FieldError, Refusal
 from voicereel_site.outages import outage_of
 
@@ -210,7 +211,8 @@ def _is_whole(key: str) -> bool:
 
 def _row_of(match: re.Match[str]) -> ApiKey | None:
     # Before the tenant is known there is nothing to scope by: the public id is unique over all.
-    row = ApiKey.objects.select_related("tenant").filter(public_id=match.group(2)).first()
+    with acting_for_owner_of_key(match.group(2)):
+        row = ApiKey.objects.select_related("tenant").filter(public_id=match.group(2)).first()
     if row is None or not hmac.compare_digest(row.digest, _digest(match.group())):
         return None
     return row

@@ -10,11 +10,19 @@ from accounts.scopes import everything
 LONGEST_RETENTION_HOURS = 10 * 365 * 24  # but for ever, which is no number
 
 
+class Region(models.TextChoices):
+    """Where a tenant's data lives. There is one."""
+
+    HOME = "home"
+
+
 class Tenant(models.Model):
     """A customer organisation. Everything a customer makes belongs to exactly one."""
 
     id = models.CharField(primary_key=True, max_length=40, default=identifiers.tenant_id)
     name = models.CharField(max_length=200)
+    # Where everything of the tenant's is kept and rendered.
+    region = models.CharField(max_length=20, choices=Region.choices, default=Region.HOME)
     created_at = models.DateTimeField(auto_now_add=True)
     # How long a finished job and its files are kept, unless the job says otherwise; None: for ever.
     retention_hours = models.PositiveIntegerField(null=True, default=30 * 24)
@@ -26,8 +34,11 @@ class Tenant(models.Model):
 class TenantQuerySet(models.QuerySet):
     """The only door to tenant data."""
 
-    def for_tenant(self, tenant: Tenant) -> "TenantQuerySet":
-        """This tenant's rows alone; another tenant's id finds nothing, as if it did not exist."""
+    def for_tenant(self, tenant: Tenant | str) -> "TenantQuerySet":
+        """This tenant's rows alone; another tenant's id finds nothing, as if it did not exist.
+
+        tenant: the row or its id.
+        """
         return self.filter(tenant=tenant)
 
 
@@ -119,11 +130,14 @@ class OutboxMessage(models.Model):
     """
 
     class Kind(models.TextChoices):
-        # payload: {"task": its registered name, "origin": of the request}; its argument is the subject
+        # payload: {"task": its registered name, "origin": of the request}; its arguments are the tenant
+        # and the subject
         TASK = "task"
         DELETE_FILES = "delete_files"  # subject: a path of the audio storage
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
+    # No foreign key: files may have to go of a tenant that is gone.
+    tenant_id = models.CharField(max_length=40)
     subject = models.CharField(max_length=255, db_index=True)
     payload = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)

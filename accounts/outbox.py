@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from accounts.models import OutboxMessage
+from accounts.models import OutboxMessage, TenantOwned
 from accounts.stored_files import delete_below
 from voicereel_site.request_log import carried
 
@@ -28,14 +28,16 @@ _LONGEST_WAIT = timedelta(minutes=10)
 _GIVE_UP_AFTER = timedelta(days=1)
 
 
-def ask_for_task(name: str, row_id: str, *, after: timedelta = timedelta()) -> None:
+def ask_for_task(name: str, row: TenantOwned, *, after: timedelta = timedelta()) -> None:
     """Have a Celery task look at a row once this transaction commits, and ``after`` has passed.
 
-    name: as registered; row_id: its argument, and the subject whose messages keep their order.
+    name: as registered; row: its tenant's id and its own are the arguments, and its own is the
+    subject whose messages keep their order.
     """
     message = OutboxMessage.objects.create(
         kind=OutboxMessage.Kind.TASK,
-        subject=row_id,
+        tenant_id=row.tenant_id,
+        subject=row.pk,
         payload={"task": name, "origin": carried()},
         due_at=timezone.now() + after,
     )
@@ -45,25 +47,28 @@ def ask_for_task(name: str, row_id: str, *, after: timedelta = timedelta()) -> N
         transaction.on_commit(lambda: _publish_one(message.pk), robust=True)
 
 
-def ask_again_for_task(name: str, row_ids: Iterable[str]) -> None:
+def ask_again_for_task(name: str, rows: Iterable[TenantOwned]) -> None:
     """Have a task look at rows, unless a message that asks for it has yet to leave."""
-    ids = list(row_ids)
+    by_id = {row.pk: row for row in rows}
     waiting = OutboxMessage.objects.filter(
-        kind=OutboxMessage.Kind.TASK, subject__in=ids, payload__task=name, given_up_at=None
+        kind=OutboxMessage.Kind.TASK, subject__in=by_id, payload__task=name, given_up_at=None
     )
     asked = set(waiting.values_list("subject", flat=True))
-    for row_id in ids:
+    for row_id, row in by_id.items():
         if row_id not in asked:
-            ask_for_task(name, row_id)
+            ask_for_task(name, row)
 
 
-def ask_to_delete_files(path: str, *, after: timedelta = timedelta()) -> None:
+def ask_to_delete_files(tenant_id: str, path: str, *, after: timedelta = timedelta()) -> None:
     """Have the file at ``path`` of the audio storage, or all below it, deleted after this commits.
 
     Left to the relay: an object store may take seconds, and no request shall wait for it.
     """
     OutboxMessage.objects.create(
-        kind=OutboxMessage.Kind.DELETE_FILES, subject=path, due_at=timezone.now() + after
+        kind=OutboxMessage.Kind.DELETE_FILES,
+        tenant_id=tenant_id,
+        subject=path,
+        due_at=timezone.now() + after,
     )
 
 
@@ -154,7 +159,7 @@ def _publish(message: OutboxMessage) -> None:
         task = message.payload["task"]
         current_app.send_task(
             task,
-            args=[message.subject],
+            args=[message.tenant_id, message.subject],
             queue=_queue_of(task),
             headers=message.payload.get("origin"),
             retry=False,  # the outbox is the retry

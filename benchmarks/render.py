@@ -107,7 +107,7 @@ def watched_job() -> tuple[float, float]:
     with patch.object(engine, "speak", timed), patch("accounts.outbox._publish"):
         for _ in range(2):  # the first loads the model
             started = time.perf_counter()
-            job = rendering.claim_job(submit_job(key, {"script": script}).pk)
+            job = rendering.claim_job(key.tenant_id, submit_job(key, {"script": script}).pk)
             assert job is not None
             rendering.render(job)
             elapsed = time.perf_counter() - started

@@ -92,11 +92,11 @@ class SpeakerListView(APIView):
         except Exception:
             # A commit whose acknowledgement was lost has made the speaker all the same.
             if not Speaker.objects.for_tenant(tenant).filter(pk=reference.speaker_id).exists():
-                ask_to_delete_files(speaker_folder(tenant.pk, reference.speaker_id))
+                ask_to_delete_files(tenant.pk, speaker_folder(tenant.pk, reference.speaker_id))
             raise
         if response.data["id"] != reference.speaker_id:
             # A request with the same key was faster; its recordings are the ones that count.
-            ask_to_delete_files(speaker_folder(tenant.pk, reference.speaker_id))
+            ask_to_delete_files(tenant.pk, speaker_folder(tenant.pk, reference.speaker_id))
         return response
 
 

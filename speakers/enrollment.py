@@ -18,7 +18,7 @@ from accounts.models import ApiKey
 from accounts.outbox import ask_for_task, ask_to_delete_files
 from speakers.analysis import analyse, failure_reasons
 from speakers.decoding import REFERENCE_RATE, DecodedClip, Waveform
-from speakers.models import ReferenceClip, Speaker, speaker_folder
+from speakers.models import ReferenceClip, Speaker, SpeakerQuerySet, speaker_folder
 from voicereel_site.errors import FieldError, Refusal
 
 log = structlog.get_logger(__name__)
@@ -96,32 +96,38 @@ def enroll_speaker(api_key: ApiKey, enrollment: Enrollment, reference: StoredRef
             transcript=enrollment.transcript if position == 0 else "",
         )
     # By name, because the imports point the other way: finding the voice takes an engine.
-    ask_for_task("synthesis.prepare_speaker", speaker.pk)
+    ask_for_task("synthesis.prepare_speaker", speaker)
     return speaker
 
 
 def retire_speaker(speaker: Speaker) -> None:
     """Erase a speaker's recordings and voice; jobs that wait for it fail and name it."""
     with transaction.atomic():
-        gone = Speaker.objects.filter(pk=speaker.pk, deleted_at=None).update(
+        gone = _row_of(speaker).update(
             deleted_at=timezone.now(), voice_data=None, voice_preset="", quality=None, metadata={}
         )
         if gone:
             ReferenceClip.objects.for_tenant(speaker.tenant).filter(speaker=speaker).delete()
-            ask_to_delete_files(speaker.folder)
-            ask_for_task("synthesis.fail_jobs_of_speaker", speaker.pk)
+            ask_to_delete_files(speaker.tenant_id, speaker.folder)
+            ask_for_task("synthesis.fail_jobs_of_speaker", speaker)
 
 
-def claim_analysis(speaker_id: str) -> Speaker | None:
+def _row_of(speaker: Speaker) -> SpeakerQuerySet:
+    """A speaker's row as long as it was not deleted: what every write goes through."""
+    return Speaker.objects.for_tenant(speaker.tenant_id).filter(pk=speaker.pk, deleted_at=None)
+
+
+def claim_analysis(tenant_id: str, speaker_id: str) -> Speaker | None:
     """Take a speaker's analysis for two minutes, or None if it is done, gone or in other hands."""
     now = timezone.now()
     free = Q(analysis_lease_expires_at=None) | Q(analysis_lease_expires_at__lt=now)
-    taken = Speaker.objects.filter(
-        free, pk=speaker_id, status=Speaker.Status.PROCESSING, deleted_at=None
-    ).update(analysis_lease_expires_at=now + _LEASE, analysis_attempts=F("analysis_attempts") + 1)
+    rows = Speaker.objects.for_tenant(tenant_id).filter(pk=speaker_id)
+    taken = rows.filter(free, status=Speaker.Status.PROCESSING, deleted_at=None).update(
+        analysis_lease_expires_at=now + _LEASE, analysis_attempts=F("analysis_attempts") + 1
+    )
     if not taken:
         return None
-    speaker = Speaker.objects.select_related("tenant").get(pk=speaker_id)
+    speaker: Speaker = rows.select_related("tenant").get()
     if speaker.analysis_attempts > _ATTEMPTS:
         fail_speaker(
             speaker,
@@ -140,15 +146,14 @@ def claim_analysis(speaker_id: str) -> Speaker | None:
 def postpone_analysis(speaker: Speaker) -> None:
     """Have a claimed analysis done again because of an outage; the attempt does not count."""
     with transaction.atomic():
-        ours = Speaker.objects.filter(
-            pk=speaker.pk,
+        ours = _row_of(speaker).filter(
             status=Speaker.Status.PROCESSING,
             analysis_lease_expires_at=speaker.analysis_lease_expires_at,
         )
         if ours.update(
             analysis_lease_expires_at=timezone.now(), analysis_attempts=F("analysis_attempts") - 1
         ):
-            ask_for_task("synthesis.prepare_speaker", speaker.pk, after=_OUTAGE_WAIT)
+            ask_for_task("synthesis.prepare_speaker", speaker, after=_OUTAGE_WAIT)
 
 
 def measure_reference(speaker: Speaker) -> Waveform | None:
@@ -158,7 +163,7 @@ def measure_reference(speaker: Speaker) -> Waveform | None:
     """
     waveform = read_reference(speaker)
     quality = analyse(waveform, REFERENCE_RATE)
-    Speaker.objects.filter(pk=speaker.pk, deleted_at=None).update(quality=quality.as_json())
+    _row_of(speaker).update(quality=quality.as_json())
     if reasons := failure_reasons(quality):
         fail_speaker(speaker, reasons)
         return None
@@ -182,7 +187,7 @@ def transcript_of(speaker: Speaker) -> str:
 
 def fail_speaker(speaker: Speaker, reasons: list[dict[str, str]]) -> None:
     """Mark a speaker failed, with reasons that a person can act on."""
-    Speaker.objects.filter(pk=speaker.pk, status=Speaker.Status.PROCESSING).update(
+    _row_of(speaker).filter(status=Speaker.Status.PROCESSING).update(
         status=Speaker.Status.FAILED, failure_reasons=reasons, analysis_lease_expires_at=None
     )
     log.info("speaker.failed", speaker_id=speaker.pk, codes=[r["code"] for r in reasons])

@@ -18,4 +18,4 @@ def sweep_speakers() -> None:
         analysis_lease_expires_at=None, created_at__lt=now - timedelta(seconds=30)
     )
     waiting = Speaker.objects.filter(lost, status=Speaker.Status.PROCESSING, deleted_at=None)
-    ask_again_for_task("synthesis.prepare_speaker", waiting.values_list("pk", flat=True)[:100])
+    ask_again_for_task("synthesis.prepare_speaker", waiting.only("pk", "tenant_id")[:100])

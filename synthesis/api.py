@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from accounts import idempotency
 from accounts.idempotency import earlier_reply, fingerprint_of, once
 from accounts.scopes import Scope
+from accounts.tenancy import act_for
 from synthesis import storage
 from synthesis.models import Job
 from synthesis.pronunciations import list_pronunciations, replace_pronunciations
@@ -180,7 +181,8 @@ def download_file(request: HttpRequest, token: str, filename: str) -> HttpRespon
     if link is None:
         detail = "This link is not whole or has expired. GET the job again for a fresh one."
         return problem_response(403, "invalid_signature", detail)
-    job = Job.objects.filter(pk=link.job_id).first()
+    act_for(link.tenant_id)
+    job = Job.objects.for_tenant(link.tenant_id).filter(pk=link.job_id).first()
     key = job and storage.storage_key(job, link.kind)
     if job is None or key is None:
         return problem_response(404, "not_found", "The job behind this link was deleted.")

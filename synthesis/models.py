@@ -24,15 +24,6 @@ class JobQuerySet(TenantQuerySet):
         died = Q(status=Job.Status.PROCESSING) | Q(fruitless_attempts__gt=0)
         return self.claimable(at).filter(died, lines_done__lte=F("lines_done_at_claim"))
 
-    def in_quarantine(self, at: datetime) -> "JobQuerySet":
-        """Suspect jobs that a worker holds now and that have not cleared themselves by a new line."""
-        return self.filter(
-            status=Job.Status.PROCESSING,
-            lease_expires_at__gte=at,
-            fruitless_attempts__gt=0,
-            lines_done__lte=F("lines_done_at_claim"),
-        )
-
 
 class Job(TenantOwned):
     """A script to be spoken: queued, processing, then succeeded, failed or canceled."""
@@ -128,6 +119,14 @@ class Line(TenantOwned):
         constraints = [
             models.UniqueConstraint(fields=["job", "position"], name="one_line_per_position")
         ]
+
+
+class Quarantine(models.Model):
+    """The one place for a job that may have killed its last worker (synthesis.quarantine). One row."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    job_id = models.CharField(max_length=40, blank=True)
+    until = models.DateTimeField()
 
 
 class Pronunciation(TenantOwned):

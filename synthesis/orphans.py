@@ -46,6 +46,7 @@ class Orphan:
     """
 
     side: Side
+    tenant_id: str
     path: str
     job_id: str | None = None  # whose line's sound is missing
 
@@ -96,18 +97,22 @@ def _referenced(tenant_id: str, ids: set[str]) -> dict[str, dict[str, str | None
     return known
 
 
+def _tenant_of(key: str) -> str:
+    return key.split("/")[1]
+
+
 def _compare(
     folder: str, files: list[StoredFile], referenced: Mapping[str, str | None] | None
 ) -> Iterator[Orphan]:
     settled = timezone.now() - _SETTLED_AFTER
     if referenced is None:
         if all(file.written_at < settled for file in files):
-            yield Orphan(Side.FILE_WITHOUT_ROW, folder)
+            yield Orphan(Side.FILE_WITHOUT_ROW, _tenant_of(folder), folder)
         return
     present = {file.key for file in files}
     for file in files:
         if file.key not in referenced and file.written_at < settled:
-            yield Orphan(Side.FILE_WITHOUT_ROW, file.key)
+            yield Orphan(Side.FILE_WITHOUT_ROW, _tenant_of(file.key), file.key)
     yield from _missing({key: job for key, job in referenced.items() if key not in present})
 
 
@@ -115,7 +120,7 @@ def _missing(referenced: Mapping[str, str | None]) -> Iterator[Orphan]:
     for key, job_id in referenced.items():
         # Rows were read after the files were listed; meanwhile a worker goes on.
         if not default_storage.exists(key):
-            yield Orphan(Side.ROW_WITHOUT_FILE, key, job_id)
+            yield Orphan(Side.ROW_WITHOUT_FILE, _tenant_of(key), key, job_id)
 
 
 def _rows_without_any_file(tenant_id: str, seen: set[str]) -> Iterator[Orphan]:
@@ -149,7 +154,7 @@ def reconcile_storage() -> list[Orphan]:
     for orphan in found:
         if orphan.side is Side.FILE_WITHOUT_ROW:
             log.warning("orphan.file", path=orphan.path)
-            ask_to_delete_files(orphan.path)
+            ask_to_delete_files(orphan.tenant_id, orphan.path)
         else:
             log.error("orphan.row", path=orphan.path)
             job = Job.objects.select_related("tenant").filter(pk=orphan.job_id).first()

@@ -22,11 +22,12 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from accounts.tenancy import acting_for
 from billing.models import UsageEvent
 from billing.usage import record_usage
 from speakers.decoding import Waveform
 from speakers.models import Speaker
-from synthesis import storage
+from synthesis import quarantine, storage
 from synthesis.audio import write_audio
 from synthesis.captions import write_captions
 from synthesis.engines import engine_for, tone
@@ -35,7 +36,7 @@ from synthesis.formats import OutputChoice
 from synthesis.models import LEASE, Job, JobQuerySet, Line
 from synthesis.pronunciations import pronunciations_of
 from synthesis.timeline import SpokenClip, Timeline, place_lines
-from synthesis.wakeups import ask_again_to_render, ask_to_render
+from synthesis.wakeups import ask_to_render
 from voicereel_site.outages import outage_of, require_storage, until_database_is_back
 
 log = structlog.get_logger(__name__)
@@ -67,22 +68,24 @@ class _Failure(Exception):
         self.code, self.detail, self.line_id = code, detail, line_id
 
 
-def claim_job(job_id: str) -> Job | None:
+def claim_job(tenant_id: str, job_id: str) -> Job | None:
     """Take a job for one lease, or None if it is done, gone, in other hands or has to wait."""
     now = timezone.now()
+    rows = Job.objects.for_tenant(tenant_id).filter(pk=job_id)
     with transaction.atomic():
-        before = Job.objects.claimable(now).select_related("tenant").filter(pk=job_id).first()
+        before = rows.claimable(now).select_for_update().first()
         if before is None:
             return None
         fruitless = 0
         if before.lines_done <= before.lines_done_at_claim:
             abandoned = before.status == Job.Status.PROCESSING
             fruitless = before.fruitless_attempts + (1 if abandoned else 0)
-        if fruitless and not _quarantine_is_free(now):
+        is_over = fruitless >= FRUITLESS_ATTEMPTS
+        if fruitless and not is_over and not quarantine.enter(job_id, now):
             return None
         claimed = (
-            Job.objects.claimable(now)
-            .filter(pk=job_id, attempt=before.attempt)
+            rows.claimable(now)
+            .filter(attempt=before.attempt)
             .update(
                 status=Job.Status.PROCESSING,
                 attempt=F("attempt") + 1,
@@ -94,8 +97,8 @@ def claim_job(job_id: str) -> Job | None:
         )
         if not claimed:
             return None
-        job: Job = Job.objects.select_related("tenant").get(pk=job_id)
-    if fruitless >= FRUITLESS_ATTEMPTS:
+        job: Job = rows.select_related("tenant").get()
+    if is_over:
         fail_job(
             job,
             "worker_lost",
@@ -104,18 +107,6 @@ def claim_job(job_id: str) -> Job | None:
         )
         return None
     return job
-
-
-def _quarantine_is_free(now: datetime) -> bool:
-    """Whether a suspect job may be taken up: one at a time, in all workers together.
-
-    A job that kills its worker takes the jobs beside it along, and they must not be blamed for it
-    until their attempts are spent. So those that may be the culprit run apart from each other; a new
-    line clears them.
-    """
-    # Locking all suspects makes claims of two of them follow one another.
-    list(Job.objects.suspect(now).order_by("pk").select_for_update().values_list("pk"))
-    return not Job.objects.in_quarantine(now).exists()
 
 
 class Lease:
@@ -136,7 +127,10 @@ class Lease:
             while not self._done.wait(_HEARTBEAT_S):
                 until = timezone.now() + LEASE
                 try:
-                    held = _ours(self._job).update(lease_expires_at=until)
+                    with acting_for(self._job.tenant_id):
+                        held = _ours(self._job).update(lease_expires_at=until)
+                        if held and self._job.fruitless_attempts:
+                            quarantine.renew(self._job, until)
                 except Exception as exc:
                     if outage_of(exc) is None:
                         raise
@@ -164,7 +158,8 @@ class Lease:
 
 def _ours(job: Job) -> JobQuerySet:
     """The job's row as long as it is this attempt's: what every write of a worker goes through."""
-    return Job.objects.filter(pk=job.pk, status=Job.Status.PROCESSING, attempt=job.attempt)
+    rows = Job.objects.for_tenant(job.tenant_id).filter(pk=job.pk)
+    return rows.filter(status=Job.Status.PROCESSING, attempt=job.attempt)
 
 
 def render(job: Job) -> None:
@@ -195,6 +190,9 @@ def render(job: Job) -> None:
             else:
                 # The rows and files of a job that was deleted vanish under the work.
                 _step_back(job)
+        finally:
+            if job.fruitless_attempts:
+                quarantine.leave(job)
 
 
 def _give_back(job: Job, exc: Exception, *, after: timedelta = timedelta()) -> None:
@@ -294,9 +292,9 @@ def _keep_row(job: Job, line: Line, spoken: SpokenLine, key: str) -> None:
         if not _ours(job).update(lines_done=F("lines_done") + 1, fruitless_attempts=0):
             raise JobLost
         if job.fruitless_attempts:
-            job.fruitless_attempts = 0
-            _let_the_next_suspect_in()
-        kept = Line.objects.filter(pk=line.pk, speaker__deleted_at=None).update(
+            quarantine.leave(job)
+        rows = Line.objects.for_tenant(job.tenant_id).filter(pk=line.pk, speaker__deleted_at=None)
+        kept = rows.update(
             audio_key=key,
             sample_count=len(spoken.waveform),
             sample_rate=spoken.sample_rate,
@@ -306,11 +304,7 @@ def _keep_row(job: Job, line: Line, spoken: SpokenLine, key: str) -> None:
         if not kept:
             # Whoever deleted the speaker withdrew the voice, from lines in work too.
             raise _gone(line.speaker, line.line_id)
-
-
-def _let_the_next_suspect_in() -> None:
-    waiting = Job.objects.suspect(timezone.now()).order_by("pk")
-    ask_again_to_render(waiting[:1])
+    job.fruitless_attempts = 0
 
 
 def _mix(job: Job) -> None:
@@ -377,7 +371,8 @@ def forget_lines(job: Job, audio_keys: Collection[str]) -> None:
     """Have lines whose files are missing spoken again, if the job still runs."""
     active = [Job.Status.QUEUED, Job.Status.PROCESSING]
     with transaction.atomic():
-        row = Job.objects.select_for_update().filter(pk=job.pk, status__in=active).first()
+        rows = Job.objects.for_tenant(job.tenant_id).filter(pk=job.pk, status__in=active)
+        row = rows.select_for_update().first()
         if row is None:
             return
         forgotten = (
@@ -475,14 +470,15 @@ def fail_jobs_of_speaker(speaker: Speaker) -> None:
         .distinct()
     )
     for job_id in waiting.values_list("pk", flat=True):
-        if job := claim_job(job_id):
+        if job := claim_job(speaker.tenant_id, job_id):
             line = Line.objects.for_tenant(speaker.tenant).filter(job=job, speaker=speaker).first()
             failure = _gone(speaker, line.line_id)
             fail_job(job, failure.code, failure.detail, failure.line_id)
+            quarantine.leave(job)
 
 
 def _step_back(job: Job) -> None:
     """Leave a job that is not ours any more; if it was deleted, erase what we wrote since."""
     log.info("job.lost")
-    if not Job.objects.filter(pk=job.pk).exists():
+    if not Job.objects.for_tenant(job.tenant_id).filter(pk=job.pk).exists():
         storage.erase_files(job)

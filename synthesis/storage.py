@@ -29,6 +29,7 @@ _SALT = "voicereel.file-link"
 class LinkedFile:
     """A file behind a link: which one, under what name, and until when (Unix seconds)."""
 
+    tenant_id: str
     job_id: str
     kind: str  # "audio", or a kind of captions
     expires_at: int
@@ -82,8 +83,8 @@ def erase_files(job: Job) -> None:
     """Have every file of a job without a row deleted, twice: a worker that dies in the middle of
     writing one cannot take it back.
     """
-    ask_to_delete_files(job.folder)
-    ask_to_delete_files(job.folder, after=2 * LEASE)
+    ask_to_delete_files(job.tenant_id, job.folder)
+    ask_to_delete_files(job.tenant_id, job.folder, after=2 * LEASE)
 
 
 def open_file(key: str) -> BinaryIO:
@@ -125,12 +126,14 @@ def link_path(job: Job, kind: str, expires_at: int) -> str:
 def open_link(token: str, name: str) -> LinkedFile | None:
     """What a link leads to; None if a character of it is not ours or its time is over."""
     try:
-        _, job_id, kind, expires_at, signed_name = signing.Signer(salt=_SALT).unsign_object(token)
+        tenant_id, job_id, kind, expires_at, signed_name = signing.Signer(salt=_SALT).unsign_object(
+            token
+        )
     except (signing.BadSignature, ValueError):
         return None
     if name != signed_name or time.time() >= expires_at:
         return None
-    return LinkedFile(job_id, kind, expires_at)
+    return LinkedFile(tenant_id, job_id, kind, expires_at)
 
 
 def presigned_url(key: str, link: LinkedFile, name: str, content_type: str) -> str | None:

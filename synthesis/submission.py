@@ -202,15 +202,23 @@ def get_job(tenant: Tenant, job_id: str) -> Job:
     return find_row(Job.objects.for_tenant(tenant), job_id, "job")
 
 
+def _row_of(job: Job) -> JobQuerySet:
+    return Job.objects.for_tenant(job.tenant_id).filter(pk=job.pk)
+
+
 def cancel_job(job: Job) -> Job:
     """Stop a job that has not finished. Lines that are spoken are kept for a retry."""
     active = [Job.Status.QUEUED, Job.Status.PROCESSING]
     now = timezone.now()
-    canceled = Job.objects.filter(pk=job.pk, status__in=active).update(
-        status=Job.Status.CANCELED,
-        finished_at=now,
-        expires_at=job.expiry(now),
-        lease_expires_at=None,
+    canceled = (
+        _row_of(job)
+        .filter(status__in=active)
+        .update(
+            status=Job.Status.CANCELED,
+            finished_at=now,
+            expires_at=job.expiry(now),
+            lease_expires_at=None,
+        )
     )
     job.refresh_from_db()
     if not canceled and job.status != Job.Status.CANCELED:
@@ -224,15 +232,19 @@ def retry_job(job: Job) -> Job:
     """Queue a failed or canceled job again; only what is missing will be spoken."""
     stopped = [Job.Status.FAILED, Job.Status.CANCELED]
     with transaction.atomic():
-        queued = Job.objects.filter(pk=job.pk, status__in=stopped).update(
-            status=Job.Status.QUEUED,
-            error_code="",
-            error_detail="",
-            error_line_id="",
-            finished_at=None,
-            expires_at=None,
-            fruitless_attempts=0,
-            nudged_at=timezone.now(),
+        queued = (
+            _row_of(job)
+            .filter(status__in=stopped)
+            .update(
+                status=Job.Status.QUEUED,
+                error_code="",
+                error_detail="",
+                error_line_id="",
+                finished_at=None,
+                expires_at=None,
+                fruitless_attempts=0,
+                nudged_at=timezone.now(),
+            )
         )
         if queued:
             ask_to_render(job)
@@ -248,7 +260,7 @@ def retry_job(job: Job) -> Job:
 
 def delete_job(job: Job) -> None:
     """Erase a job and every file of it. A worker that renders it finds no row and stops."""
-    _erase(Job.objects.filter(pk=job.pk))
+    _erase(_row_of(job))
 
 
 def erase_expired_jobs() -> int:
@@ -259,7 +271,7 @@ def erase_expired_jobs() -> int:
 
 def erase_expired(job: Job) -> bool:
     """Erase a job unless its expiry has changed since it was read."""
-    return _erase(Job.objects.filter(pk=job.pk, expires_at=job.expires_at))
+    return _erase(_row_of(job).filter(expires_at=job.expires_at))
 
 
 def _erase(jobs: JobQuerySet) -> bool:

@@ -1,4 +1,8 @@
-"""The seam between messages and work. Every task takes ids; the rows decide what happens."""
+"""The seam between messages and work. Every task takes ids; the rows decide what happens.
+
+Tasks of a tenant's act for it. Sweeps look at all tenants' rows: on PostgreSQL the worker of their
+queue, ``operations``, has the operators' role.
+"""
 
 from datetime import timedelta
 
@@ -7,9 +11,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.outbox import queue_is_empty
+from accounts.tenancy import acting_for
 from speakers.enrollment import claim_analysis, postpone_analysis
 from speakers.models import Speaker
-from synthesis import orphans, rendering, submission, voices
+from synthesis import orphans, quarantine, rendering, submission, voices
 from synthesis.models import LEASE, Job
 from synthesis.wakeups import LIVE_TASK, TEST_TASK, ask_again_to_render
 from voicereel_site.outages import outage_of, until_database_is_back
@@ -22,36 +27,49 @@ _NUDGED_AT_A_TIME = 100
 
 
 @shared_task(name=LIVE_TASK)
-def render_job(job_id: str) -> None:
+def render_job(tenant_id: str, job_id: str) -> None:
     """Speak one job. The row is the truth and this message only a nudge: lost, late or
     delivered twice it does no harm, because only ``claim_job`` lets work begin.
     """
-    if job := rendering.claim_job(job_id):
-        rendering.render(job)
+    with acting_for(tenant_id):
+        if job := rendering.claim_job(tenant_id, job_id):
+            rendering.render(job)
 
 
 @shared_task(name=TEST_TASK)
-def render_test_job(job_id: str) -> None:
+def render_test_job(tenant_id: str, job_id: str) -> None:
     """As render_job, on workers that have no engine: test jobs are spoken in tones."""
-    render_job(job_id)
+    render_job(tenant_id, job_id)
 
 
 @shared_task(name="synthesis.prepare_speaker")
-def prepare_speaker(speaker_id: str) -> None:
+def prepare_speaker(tenant_id: str, speaker_id: str) -> None:
     """Measure a new speaker's reference and find its voice."""
-    if speaker := claim_analysis(speaker_id):
-        try:
-            voices.prepare_speaker(speaker)
-        except Exception as exc:
-            if outage_of(exc) is None:
-                raise
-            until_database_is_back(lambda: postpone_analysis(speaker), exc)
+    with acting_for(tenant_id):
+        if speaker := claim_analysis(tenant_id, speaker_id):
+            try:
+                voices.prepare_speaker(speaker)
+            except Exception as exc:
+                if outage_of(exc) is None:
+                    raise
+                until_database_is_back(lambda: postpone_analysis(speaker), exc)
 
 
 @shared_task(name="synthesis.fail_jobs_of_speaker")
-def fail_jobs_of_speaker(speaker_id: str) -> None:
+def fail_jobs_of_speaker(tenant_id: str, speaker_id: str) -> None:
     """Fail the queued jobs that need a speaker who was deleted."""
-    rendering.fail_jobs_of_speaker(Speaker.objects.select_related("tenant").get(pk=speaker_id))
+    with acting_for(tenant_id):
+        rows = Speaker.objects.for_tenant(tenant_id).select_related("tenant")
+        rendering.fail_jobs_of_speaker(rows.get(pk=speaker_id))
+
+
+@shared_task(name=quarantine.NEXT_TASK)
+def wake_next_suspect(tenant_id: str, job_id: str) -> None:
+    """Have a worker take up the next job, of any tenant, that waits for the place in quarantine.
+
+    The arguments name the job that left it.
+    """
+    ask_again_to_render(Job.objects.suspect(timezone.now()).order_by("pk")[:1])
 
 
 @shared_task(name="synthesis.sweep_jobs")

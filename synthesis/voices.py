@@ -35,10 +35,10 @@ def prepare_speaker(speaker: Speaker) -> None:
             return
         with transaction.atomic():
             # Holding the tenant's row keeps two analyses from taking the same preset.
-            Tenant.objects.select_for_update().get(pk=speaker.tenant_id)
+            Tenant.objects.select_for_update(no_key=True).get(pk=speaker.tenant_id)
             if voice.preset in _taken_presets(speaker.tenant) and round_number < _ROUNDS - 1:
                 continue
-            Speaker.objects.filter(
+            Speaker.objects.for_tenant(speaker.tenant).filter(
                 pk=speaker.pk, status=Speaker.Status.PROCESSING, deleted_at=None
             ).update(
                 status=Speaker.Status.READY,

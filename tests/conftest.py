@@ -10,20 +10,26 @@ import numpy as np
 import pytest
 import soundfile
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.test import Client
 from django.utils import timezone
 
 from accounts.keys import issue_key
 from accounts.models import ApiKey, Tenant
+from accounts.row_security import APP_ROLE
+from accounts.tenancy import is_bound
 from speakers.models import Speaker
 from synthesis import rendering
+from synthesis.models import Job
 
 
 @dataclass
 class Api:
     """A customer: a tenant, its key, and HTTP with it.
 
-    Whatever is not a success must be a problem document; that is asserted here, for every test.
+    Whatever is refused must be a problem document: _refusals_are_problems asserts it for every test.
     """
 
     tenant: Tenant
@@ -32,15 +38,7 @@ class Api:
 
     def request(self, method: str, path: str, **kwargs: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.secret}", **kwargs.pop("headers", {})}
-        reply = Client().generic(method, path, headers=headers, **kwargs)
-        if reply.status_code >= 400:
-            assert reply["Content-Type"] == "application/problem+json", reply.content
-            body = reply.json()
-            assert body["status"] == reply.status_code
-            assert body["code"]
-            assert body["detail"]
-            assert body["request_id"] == reply["X-Request-ID"]
-        return reply
+        return Client().generic(method, path, headers=headers, **kwargs)
 
     def get(self, path: str, **headers: str) -> Any:
         return self.request("GET", path, headers=headers)
@@ -71,10 +69,35 @@ class Api:
             SimpleUploadedFile(f"reference-{index}.wav", recording)
             for index, recording in enumerate(recordings)
         ]
-        reply = Client().post("/v1/speakers", form, headers=headers)
-        if reply.status_code >= 400:
-            assert reply["Content-Type"] == "application/problem+json", reply.content
-        return reply
+        return Client().post("/v1/speakers", form, headers=headers)
+
+
+def _with_its_role(
+    execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Whoever acts for a tenant or for nobody has the app's role. These tests' own user is a superuser,
+    who would see all rows.
+    """
+    if sql.split(maxsplit=1)[0] in ("SELECT", "INSERT", "UPDATE", "DELETE"):
+        role = f"SET LOCAL ROLE {APP_ROLE if is_bound() else 'NONE'}"
+        if context["cursor"].cursor.name:  # a server-side cursor takes one statement alone
+            context["connection"].connection.cursor().execute(role)
+        else:
+            sql = f"{role}; {sql}"
+    return execute(sql, params, many, context)
+
+
+def _take_on_roles(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    if connection.vendor == "postgresql" and _with_its_role not in connection.execute_wrappers:
+        connection.execute_wrappers.insert(0, _with_its_role)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Once the migrations have made the roles."""
+    connection_created.connect(_take_on_roles)
+    with django_db_blocker.unblock():
+        connection.close()
 
 
 def _api(name: str) -> Api:
@@ -134,7 +157,7 @@ def render() -> Callable[[str], None]:
     """Do a worker's part of a job, in this process."""
 
     def run(job_id: str) -> None:
-        job = rendering.claim_job(job_id)
+        job = rendering.claim_job(Job.objects.get(pk=job_id).tenant_id, job_id)
         assert job is not None
         rendering.render(job)
 
@@ -154,6 +177,26 @@ def recording() -> Callable[..., bytes]:
         return buffer.getvalue()
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _refusals_are_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every answer to every request of every test: what is refused is a problem document."""
+    send = Client.request
+
+    def request(client: Client, **environ: Any) -> Any:
+        reply: Any = send(client, **environ)
+        if reply.status_code >= 400:
+            assert reply["Content-Type"] == "application/problem+json", reply.content
+            if environ["REQUEST_METHOD"] != "HEAD":
+                body = reply.json()
+                assert body["status"] == reply.status_code
+                assert body["code"]
+                assert body["detail"]
+                assert body["request_id"] == reply["X-Request-ID"]
+        return reply
+
+    monkeypatch.setattr(Client, "request", request)
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Self
@@ -46,6 +46,9 @@ class LocalStack:
     """Migrates, then runs granian, a Celery worker and the relay until the block ends.
 
     environment: on top of this process's own; log: where they write, default this terminal.
+    owner, operators: on top of that, the DATABASE_URL of whoever migrates, and of operators' processes,
+    where these have database roles of their own (docker/postgres/roles.sql); the worker that looks at
+    all tenants' rows is a second one then.
     """
 
     def __init__(
@@ -54,23 +57,32 @@ class LocalStack:
         *,
         environment: Mapping[str, str] | None = None,
         log: IO[bytes] | None = None,
+        owner: Mapping[str, str] | None = None,
+        operators: Mapping[str, str] | None = None,
     ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = os.environ | (environment or {})
+        self._has_roles = bool(operators)
+        self._owner = {**self.environment, **(owner or {})}
+        self.operators = {**self.environment, **(operators or {})}
         self._log = log
         self.log_name = "" if log is None else str(log.name)
         self.web: subprocess.Popen[bytes] | None = None
         self.worker: subprocess.Popen[bytes] | None = None
         self.relay: subprocess.Popen[bytes] | None = None
         self.engine: subprocess.Popen[bytes] | None = None  # where it has a worker of its own
+        self.operations: subprocess.Popen[bytes] | None = None  # likewise
 
     def manage(self, *arguments: str) -> str:
-        """Run a management command. Returns what it printed."""
+        """Run an operator's command. Returns what it printed."""
+        return self._manage(arguments, self.operators)
+
+    def _manage(self, arguments: Sequence[str], environment: Mapping[str, str]) -> str:
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env=self.environment,
+            env=environment,
             capture_output=True,
             text=True,
             check=False,
@@ -95,32 +107,48 @@ class LocalStack:
         """One process: tasks are threads, because the engine's model is loaded once. For fish-speech
         there is a second one, as for each GPU in production.
         """
-        queues = "default,render"
+        queues = ["default", "render"]
         if self.environment.get("VOICEREEL_ENGINE") == "fish":
-            queues = "default"
+            queues = ["default"]
             self.start_engine(application)
-        self.worker = self._celery(application, "-B", "--concurrency", "4", "--queues", queues)
+        beat = [] if self._has_roles else ["-B"]
+        if not self._has_roles:
+            queues.append("operations")
+        elif self.operations is None:
+            self.operations = self._celery(
+                "voicereel_site",
+                *("-B", "--concurrency", "1", "--queues", "operations"),
+                environment=self.operators,
+            )
+        self.worker = self._celery(
+            application, *beat, "--concurrency", "4", "--queues", ",".join(queues)
+        )
 
     def start_engine(self, application: str = "voicereel_site") -> None:
         """The worker of a GPU: so many jobs share its batch."""
         self.engine = self._celery(application, "--concurrency", "32", "--queues", "gpu")
 
-    def _celery(self, application: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _celery(
+        self, application: str, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         return self._start(
             *("-m", "celery", "--quiet", "-A", application, "worker", "--pool", "threads"),
             *("--without-heartbeat", "--without-gossip", "--without-mingle"),
             *arguments,
+            environment=environment,
         )
 
     def start_relay(self) -> None:
         """Publishes what the fast path did not, and deletes files."""
-        self.relay = self._start("manage.py", "relay")
+        self.relay = self._start("manage.py", "relay", environment=self.operators)
 
-    def _start(self, *command: str) -> subprocess.Popen[bytes]:
+    def _start(
+        self, *command: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
-            env=self.environment,
+            env=environment or self.environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -146,6 +174,7 @@ class LocalStack:
             "worker": self.worker,
             "relay": self.relay,
             "engine": self.engine,
+            "operations": self.operations,
         }
 
     def ended(self) -> str | None:
@@ -166,10 +195,10 @@ class LocalStack:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=max(0.1, deadline - time.monotonic()))
             kill_group(process)
-        self.web = self.worker = self.relay = self.engine = None
+        self.web = self.worker = self.relay = self.engine = self.operations = None
 
     def __enter__(self) -> Self:
-        self.manage("migrate", "--verbosity", "0")
+        self._manage(["migrate", "--verbosity", "0"], self._owner)
         try:
             self.start_worker()
             self.start_relay()

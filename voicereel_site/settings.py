@@ -120,6 +120,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "voicereel_site.request_log.RequestLogMiddleware",
     "voicereel_site.errors.OutageMiddleware",
+    "accounts.tenancy.TenantMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -274,6 +275,19 @@ CELERY = {
     "task_routes": {
         "synthesis.render_job": {"queue": ENGINE_QUEUE},
         "synthesis.prepare_speaker": {"queue": "gpu" if ENGINE == "fish" else "default"},
+        # What looks at all tenants' rows: its worker has the operators' role.
+        **{
+            task: {"queue": "operations"}
+            for task in (
+                "accounts.forget_nonces",
+                "accounts.forget_replies",
+                "speakers.sweep_speakers",
+                "synthesis.erase_expired_jobs",
+                "synthesis.reconcile_storage",
+                "synthesis.sweep_jobs",
+                "synthesis.wake_next_suspect",
+            )
+        },
     },
     # Messages are nudges and rows are the truth (synthesis.tasks): what follows makes recovery
     # quick; that nothing is lost does not depend on it.

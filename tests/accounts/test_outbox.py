@@ -23,10 +23,12 @@ from kombu.exceptions import OperationalError
 from accounts import outbox
 from accounts.models import OutboxMessage
 from accounts.outbox import ask_again_for_task, ask_for_task, ask_to_delete_files, relay
+from synthesis.models import Job
 from tests.accounts.disk import files_below
 
 BROKER = Path(settings.CELERY["broker_transport_options"]["data_folder_out"])
 TASK = "synthesis.render_job"
+TENANT = "ten_" + "0" * 26
 
 
 @pytest.fixture
@@ -39,6 +41,11 @@ def broken_broker() -> Iterator[Path]:
     if BROKER.is_file():
         BROKER.unlink()
         aside.rename(BROKER)
+
+
+def job(job_id: str) -> Job:
+    """A row to be looked at; that it is stored plays no part here."""
+    return Job(pk=job_id, tenant_id=TENANT)
 
 
 def mend(aside: Path) -> None:
@@ -78,7 +85,7 @@ def test_nothing_else_publishes() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_message_is_published_when_its_cause_is_committed() -> None:
     with transaction.atomic():
-        ask_for_task(TASK, "job_prompt")
+        ask_for_task(TASK, job("job_prompt"))
         assert published("job_prompt") == 0
     assert published("job_prompt") == 1
     assert not OutboxMessage.objects.exists()
@@ -89,7 +96,7 @@ def test_a_message_is_published_when_its_cause_is_committed() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_message_whose_cause_is_rolled_back_is_never_published() -> None:
     with transaction.atomic():
-        ask_for_task(TASK, "job_undone")
+        ask_for_task(TASK, job("job_undone"))
         transaction.set_rollback(True)
     assert relay() == 0
     assert published("job_undone") == 0
@@ -98,7 +105,7 @@ def test_a_message_whose_cause_is_rolled_back_is_never_published() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_message_that_the_broker_refused_is_published_by_the_relay(broken_broker: Path) -> None:
     with transaction.atomic():
-        ask_for_task(TASK, "job_late")
+        ask_for_task(TASK, job("job_late"))
     message = OutboxMessage.objects.get()
     assert message.attempts == 1
     assert message.last_error
@@ -120,7 +127,7 @@ def test_a_message_that_the_broker_refused_is_published_by_the_relay(broken_brok
 def test_a_refused_message_waits_longer_each_time_but_never_over_ten_minutes(
     broken_broker: Path,
 ) -> None:
-    ask_for_task(TASK, "job_waiting")
+    ask_for_task(TASK, job("job_waiting"))
     waits = []
     for _ in range(12):
         waits.append((OutboxMessage.objects.get().due_at - timezone.now()).total_seconds())
@@ -134,8 +141,8 @@ def test_a_refused_message_waits_longer_each_time_but_never_over_ten_minutes(
 @pytest.mark.django_db(transaction=True)
 def test_one_message_that_fails_does_not_hold_up_the_others(broken_broker: Path) -> None:
     default_storage.save("t/held/a.flac", ContentFile(b"x"))
-    ask_for_task(TASK, "job_first")
-    ask_to_delete_files("t/held")
+    ask_for_task(TASK, job("job_first"))
+    ask_to_delete_files(TENANT, "t/held")
     fall_due()
     assert relay() == 1
     assert files_below("t/held") == []
@@ -145,7 +152,7 @@ def test_one_message_that_fails_does_not_hold_up_the_others(broken_broker: Path)
 @pytest.mark.django_db(transaction=True)
 def test_a_broker_that_is_away_is_asked_once_a_round(broken_broker: Path) -> None:
     for number in range(5):
-        ask_for_task(TASK, f"job_{number}")
+        ask_for_task(TASK, job(f"job_{number}"))
     fall_due()
     OutboxMessage.objects.update(attempts=0)
     assert relay() == 0
@@ -163,9 +170,9 @@ def test_messages_that_cannot_leave_take_no_others_place(monkeypatch: pytest.Mon
     monkeypatch.setattr(outbox, "delete_below", refuse)
     monkeypatch.setattr(outbox, "_BATCH", 3)
     for number in range(5):
-        ask_to_delete_files(f"t/stuck/{number}")
-        ask_to_delete_files(f"t/stuck/{number}")
-    ask_for_task(TASK, "job_behind", after=timedelta(seconds=1))
+        ask_to_delete_files(TENANT, f"t/stuck/{number}")
+        ask_to_delete_files(TENANT, f"t/stuck/{number}")
+    ask_for_task(TASK, job("job_behind"), after=timedelta(seconds=1))
     fall_due()
     assert relay() == 1
     assert published("job_behind") == 1
@@ -179,10 +186,10 @@ def test_messages_that_cannot_leave_take_no_others_place(monkeypatch: pytest.Mon
 
 @pytest.mark.django_db(transaction=True)
 def test_messages_of_one_subject_leave_in_order(broken_broker: Path) -> None:
-    ask_for_task(TASK, "job_same")
+    ask_for_task(TASK, job("job_same"))
     mend(broken_broker)
-    ask_for_task("synthesis.other", "job_same")  # its fast path finds that it is not its turn
-    ask_for_task(TASK, "job_free")
+    ask_for_task("synthesis.other", job("job_same"))  # its fast path finds that it is not its turn
+    ask_for_task(TASK, job("job_free"))
     assert published("job_same") == 0
     assert published("job_free") == 1
     OutboxMessage.objects.filter(payload__task="synthesis.other").update(due_at=timezone.now())
@@ -197,7 +204,7 @@ def test_messages_of_one_subject_leave_in_order(broken_broker: Path) -> None:
 def test_a_message_nobody_took_for_a_day_is_given_up_and_stands_in_no_ones_way(
     broken_broker: Path,
 ) -> None:
-    ask_for_task(TASK, "job_dead")
+    ask_for_task(TASK, job("job_dead"))
     OutboxMessage.objects.update(created_at=timezone.now() - timedelta(hours=24, seconds=1))
     fall_due()
     assert relay() == 0
@@ -206,7 +213,7 @@ def test_a_message_nobody_took_for_a_day_is_given_up_and_stands_in_no_ones_way(
     mend(broken_broker)
     fall_due()
     assert relay() == 0
-    ask_for_task(TASK, "job_dead")
+    ask_for_task(TASK, job("job_dead"))
     assert published("job_dead") == 1
 
     listed = io.StringIO()
@@ -221,7 +228,7 @@ def test_a_message_nobody_took_for_a_day_is_given_up_and_stands_in_no_ones_way(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_message_younger_than_a_day_is_not_given_up(broken_broker: Path) -> None:
-    ask_for_task(TASK, "job_young")
+    ask_for_task(TASK, job("job_young"))
     OutboxMessage.objects.update(created_at=timezone.now() - timedelta(hours=23, minutes=59))
     fall_due()
     relay()
@@ -230,7 +237,7 @@ def test_a_message_younger_than_a_day_is_not_given_up(broken_broker: Path) -> No
 
 @pytest.mark.django_db(transaction=True)
 def test_a_message_for_later_waits_its_time() -> None:
-    ask_for_task(TASK, "job_later", after=timedelta(seconds=30))
+    ask_for_task(TASK, job("job_later"), after=timedelta(seconds=30))
     assert relay() == 0
     assert 25 < (OutboxMessage.objects.get().due_at - timezone.now()).total_seconds() <= 30
     fall_due()
@@ -240,9 +247,9 @@ def test_a_message_for_later_waits_its_time() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_what_has_yet_to_leave_is_not_asked_again(broken_broker: Path) -> None:
-    ask_for_task(TASK, "job_a")
-    ask_again_for_task(TASK, ["job_a", "job_b"])
-    ask_again_for_task(TASK, ["job_a", "job_b"])
+    ask_for_task(TASK, job("job_a"))
+    ask_again_for_task(TASK, [job("job_a"), job("job_b")])
+    ask_again_for_task(TASK, [job("job_a"), job("job_b")])
     subjects = OutboxMessage.objects.values_list("subject", flat=True)
     assert sorted(subjects) == ["job_a", "job_b"]
 
@@ -255,7 +262,7 @@ def test_a_message_whose_publisher_died_falls_due_again() -> None:
     def die() -> None:
         raise Killed
 
-    ask_for_task(TASK, "job_held", after=timedelta(seconds=1))
+    ask_for_task(TASK, job("job_held"), after=timedelta(seconds=1))
     fall_due()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outbox, "_publish", lambda message: die())
@@ -276,7 +283,7 @@ def test_a_relay_that_died_in_the_middle_of_a_deletion_leaves_the_rest_to_the_ne
 
     for number in range(3):
         default_storage.save(f"t/halfway/{number}.flac", ContentFile(b"x"))
-    ask_to_delete_files("t/halfway")
+    ask_to_delete_files(TENANT, "t/halfway")
     delete = default_storage.delete
 
     def die_after_one(name: str) -> None:
@@ -313,7 +320,7 @@ def test_a_message_that_does_not_fit_on_the_disk_is_not_left_by_half(
 def test_files_are_deleted_below_a_folder_and_nowhere_else() -> None:
     for name in ("one/a.flac", "one/lines/b.flac", "one/lines/deep/c.flac", "one0/d.flac"):
         default_storage.save(f"t/erasing/{name}", ContentFile(b"x"))
-    ask_to_delete_files("t/erasing/one")
+    ask_to_delete_files(TENANT, "t/erasing/one")
     assert len(files_below("t/erasing")) == 4
     assert relay() == 1
     assert files_below("t/erasing") == ["t/erasing/one0/d.flac"]
@@ -323,9 +330,9 @@ def test_files_are_deleted_below_a_folder_and_nowhere_else() -> None:
 @pytest.mark.django_db
 def test_files_that_are_gone_can_be_deleted_again() -> None:
     default_storage.save("t/twice/a.flac", ContentFile(b"x"))
-    ask_to_delete_files("t/twice")
-    ask_to_delete_files("t/twice")
-    ask_to_delete_files("t/never-was")
+    ask_to_delete_files(TENANT, "t/twice")
+    ask_to_delete_files(TENANT, "t/twice")
+    ask_to_delete_files(TENANT, "t/never-was")
     assert relay() + relay() == 3
     assert files_below("t/twice") == []
     assert not OutboxMessage.objects.exists()

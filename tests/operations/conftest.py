@@ -79,15 +79,19 @@ def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
             "PYTHONPATH": str(ROOT),  # the processes may import modules of these tests
         }
         postgres = redis = storage = None
+        owner: dict[str, str] = {}
+        operators: dict[str, str] = {}
         if profile == "production":
             postgres, redis = Postgres(folder / "postgres"), Redis(folder / "redis")
             environment |= {
-                "DATABASE_URL": postgres.url,
+                "DATABASE_URL": postgres.url_of("voicereel_web"),
                 "REDIS_URL": redis.url,
                 "VOICEREEL_SECRET_KEY": uuid.uuid4().hex * 2,
                 "VOICEREEL_API_KEY_PEPPER": uuid.uuid4().hex * 2,
                 "VOICEREEL_ENCRYPTION_KEYS": uuid.uuid4().hex * 2,
             }
+            owner = {"DATABASE_URL": postgres.url_of("voicereel_migrator")}
+            operators = {"DATABASE_URL": postgres.url_of("voicereel_operations")}
         if s3:
             storage = SeaweedFS(folder / "s3")
             environment |= storage.settings
@@ -95,9 +99,11 @@ def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
             if server is not None:
                 server.start()
                 started.append(server)
+        if postgres is not None:
+            postgres.prepare()
         environment |= settings
         log = (folder / "voicereel.log").open("ab")
-        stack = LocalStack(environment=environment, log=log)
+        stack = LocalStack(environment=environment, log=log, owner=owner, operators=operators)
         started.append(stack)
         stack.__enter__()
         return Site(stack, environment, postgres, redis, storage)

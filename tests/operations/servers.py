@@ -120,9 +120,36 @@ class Postgres(Server):
             check=True,
         )
 
+    def url_of(self, user: str) -> str:
+        return f"postgres://{user}@127.0.0.1:{self.port}/voicereel"
+
     @property
     def url(self) -> str:
-        return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+        """As the superuser."""
+        return self.url_of("postgres")
+
+    def prepare(self) -> None:
+        """The roles and the database, as docker/postgres/roles.sql says."""
+        psql = [
+            str(self._bin / "psql"),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-U",
+            "postgres",
+            "-q",
+        ]
+        passwords = [f"{name}=x" for name in ("owner", "app", "operator")]
+        subprocess.run(
+            [
+                *(*psql, "-v", "ON_ERROR_STOP=1", "-f", str(ROOT / "docker/postgres/roles.sql")),
+                *(part for password in passwords for part in ("-v", password)),
+            ],
+            check=True,
+        )
+        statement = "CREATE DATABASE voicereel OWNER voicereel_migrator"
+        subprocess.run([*psql, "-c", statement], check=True)
 
     def command(self) -> Sequence[str]:
         return [
@@ -140,7 +167,9 @@ class Postgres(Server):
 
     def answers(self) -> bool:
         try:
-            psycopg2.connect(self.url, connect_timeout=2).close()
+            psycopg2.connect(
+                host="127.0.0.1", port=self.port, user="postgres", connect_timeout=2
+            ).close()
         except psycopg2.OperationalError:
             return False
         return True

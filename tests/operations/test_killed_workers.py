@@ -219,7 +219,7 @@ def test_a_job_whose_relay_died_finishes_once(
     done = subprocess.run(
         [sys.executable, "-m", "tests.operations.crashing_relay"],
         cwd=ROOT,
-        env=site.stack.environment
+        env=site.stack.operators
         | {"CRASH_AT": point, "DJANGO_SETTINGS_MODULE": "voicereel_site.settings"},
         timeout=60,
         check=False,

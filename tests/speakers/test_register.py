@@ -304,16 +304,16 @@ def test_stereo_is_mixed_down(alder: Api) -> None:
 
 def test_noise_fails_the_analysis_and_says_why(alder: Api, recording: Recording) -> None:
     speaker_id = alder.register(recording(31.0, 16_000)).json()["id"]
-    speaker = claim_analysis(speaker_id)
+    speaker = claim_analysis(alder.tenant.pk, speaker_id)
     assert speaker is not None
-    assert claim_analysis(speaker_id) is None  # in our hands
+    assert claim_analysis(alder.tenant.pk, speaker_id) is None  # in our hands
     prepare_speaker(speaker)
     shown = alder.get(f"/v1/speakers/{speaker_id}").json()
     assert shown["status"] == "failed"
     assert [reason["code"] for reason in shown["failure_reasons"]] == ["too_little_speech"]
     assert "20 s" in shown["failure_reasons"][0]["detail"]
     assert shown["quality"]["speech_ms"] < 20_000
-    assert claim_analysis(speaker_id) is None  # done
+    assert claim_analysis(alder.tenant.pk, speaker_id) is None  # done
 
 
 def test_an_analysis_that_three_workers_lost_fails_the_speaker(
@@ -321,9 +321,9 @@ def test_an_analysis_that_three_workers_lost_fails_the_speaker(
 ) -> None:
     speaker = make_speaker(alder, status="processing")
     for _ in range(3):
-        assert claim_analysis(speaker.pk) is not None
+        assert claim_analysis(alder.tenant.pk, speaker.pk) is not None
         Speaker.objects.update(analysis_lease_expires_at="2020-01-01T00:00:00Z")
-    assert claim_analysis(speaker.pk) is None
+    assert claim_analysis(alder.tenant.pk, speaker.pk) is None
     shown = alder.get(f"/v1/speakers/{speaker.pk}").json()
     assert shown["status"] == "failed"
     assert [reason["code"] for reason in shown["failure_reasons"]] == ["worker_lost"]
@@ -340,7 +340,7 @@ def test_an_outage_costs_an_analysis_no_attempt(
     monkeypatch.setattr(voices, "prepare_speaker", away)
     for _ in range(5):
         OutboxMessage.objects.all().delete()
-        tasks.prepare_speaker(speaker.pk)
+        tasks.prepare_speaker(alder.tenant.pk, speaker.pk)
         speaker.refresh_from_db()
         assert (speaker.status, speaker.analysis_attempts) == ("processing", 0)
         [again] = OutboxMessage.objects.all()
@@ -375,7 +375,7 @@ def test_deleting_a_speaker_erases_its_recordings_from_disk(
     assert alder.patch(path, {"name": "Ghost"}).status_code == 404
     assert alder.delete(path).status_code == 404
     assert alder.get("/v1/speakers").json()["data"] == []
-    assert claim_analysis(speaker.pk) is None
+    assert claim_analysis(alder.tenant.pk, speaker.pk) is None
 
 
 def test_waiting_jobs_of_a_deleted_speaker_fail_and_name_it(

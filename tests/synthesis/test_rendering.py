@@ -22,10 +22,10 @@ from speakers.models import Speaker
 from synthesis import rendering, storage
 from synthesis.engines.base import FailedLine, LineToSpeak, SpokenLine
 from synthesis.engines.tone import ToneEngine
-from synthesis.models import Job, Line
-from synthesis.rendering import JobLost, claim_job
+from synthesis.models import Job, Line, Quarantine
+from synthesis.rendering import JobLost
 from synthesis.submission import delete_job
-from synthesis.tasks import erase_expired_jobs, render_job, sweep_jobs
+from synthesis.tasks import erase_expired_jobs, render_job, sweep_jobs, wake_next_suspect
 from tests.accounts.disk import files_below
 from tests.conftest import Api
 
@@ -58,8 +58,15 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> WatchedEngine:
 
 
 def abandon(job_id: str) -> None:
-    """Let the lease run out, as if the worker had died."""
-    Job.objects.filter(pk=job_id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    """Let the leases run out, as if the worker had died."""
+    past = timezone.now() - timedelta(seconds=1)
+    Job.objects.filter(pk=job_id).update(lease_expires_at=past)
+    Quarantine.objects.filter(job_id=job_id).update(until=past)
+
+
+def claim_job(job_id: str) -> Job | None:
+    """A worker's first step, with what its message names."""
+    return rendering.claim_job(Job.objects.get(pk=job_id).tenant_id, job_id)
 
 
 def claimed(job_id: str) -> Job:
@@ -115,18 +122,25 @@ def test_a_job_that_is_over_cannot_be_claimed(alder: Api, submit: Submit, status
     assert Job.objects.get().status == status
 
 
-@pytest.mark.django_db
-def test_a_job_that_is_gone_cannot_be_claimed() -> None:
-    assert claim_job("job_gone") is None
-    render_job("job_gone")
+def test_a_job_that_is_gone_cannot_be_claimed(alder: Api) -> None:
+    assert rendering.claim_job(alder.tenant.pk, "job_gone") is None
+    render_job(alder.tenant.pk, "job_gone")
+
+
+def test_a_message_cannot_name_another_tenants_job(
+    alder: Api, birch: Api, submit: Submit, engine: WatchedEngine
+) -> None:
+    job = submit(alder)
+    render_job(birch.tenant.pk, job["id"])
+    assert (Job.objects.get().status, engine.spoken) == ("queued", [])
 
 
 def test_a_message_delivered_twice_speaks_a_job_once(
     alder: Api, submit: Submit, engine: WatchedEngine
 ) -> None:
     job = submit(alder, "One.", "Two.")
-    render_job(job["id"])
-    render_job(job["id"])
+    render_job(alder.tenant.pk, job["id"])
+    render_job(alder.tenant.pk, job["id"])
     assert sorted(engine.spoken) == ["One.", "Two."]
     assert Job.objects.get().attempt == 1
 
@@ -346,7 +360,14 @@ def test_suspect_jobs_run_one_at_a_time_until_a_new_line_clears_them(
     assert Job.objects.get(pk=ids[1]).fruitless_attempts == 0  # nor blamed for waiting
 
     OutboxMessage.objects.all().delete()
-    engine.after_a_line = lambda: claims.append(claim_job(ids[1]))
+
+    def claim_the_next() -> None:
+        if not claims:
+            [left] = OutboxMessage.objects.filter(payload__task="synthesis.wake_next_suspect")
+            wake_next_suspect(left.tenant_id, left.subject)
+        claims.append(claim_job(ids[1]))
+
+    engine.after_a_line = claim_the_next
     claims: list[Job | None] = []
     rendering.render(suspect)
     # Its first line let the next one in, and asked a worker to come for it.

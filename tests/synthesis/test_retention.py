@@ -135,7 +135,7 @@ def test_what_rows_and_files_agree_on_is_no_orphan(
 ) -> None:
     render(submit(alder)["id"])
     alder.register(recording())
-    claim_job(submit(alder)["id"])
+    claim_job(alder.tenant.pk, submit(alder)["id"])
     for key in files_below(f"t/{alder.tenant.pk}"):
         settled(key)
     assert not [orphan for orphan in find_orphans() if alder.tenant.pk in orphan.path]
@@ -207,7 +207,7 @@ def test_a_lost_line_of_a_job_that_runs_is_spoken_again(
     line = Line.objects.get(line_id="1")
     default_storage.delete(line.audio_key)
     found = [orphan for orphan in reconcile_storage() if alder.tenant.pk in orphan.path]
-    assert found == [Orphan(Side.ROW_WITHOUT_FILE, line.audio_key, job["id"])]
+    assert found == [Orphan(Side.ROW_WITHOUT_FILE, alder.tenant.pk, line.audio_key, job["id"])]
     assert Job.objects.get().lines_done == 0
     render(job["id"])
     shown = ended(alder, job)

@@ -1,0 +1,148 @@
+"""Migration operations for PostgreSQL's roles and row-level security. On SQLite they do nothing.
+
+Two roles that nobody logs in as; logins are made members of one (docker/postgres/roles.sql):
+
+- ``voicereel_app``, of web processes and workers: of a tenant's table it sees and writes the rows of
+  the tenant it acts for (accounts.tenancy), and without one none.
+- ``voicereel_operator``, of the relay, beat's sweeps and operators' commands: all rows. Who migrates is
+  made a member, so that a migration can change rows.
+
+Security is forced, so the owner of a table is no exception.
+"""
+
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from accounts.tenancy import SETTING
+
+APP_ROLE, OPERATOR_ROLE = "voicereel_app", "voicereel_operator"
+_ALL = "SELECT, INSERT, UPDATE, DELETE"
+
+_MAKE_ROLE = """
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
+        CREATE ROLE {role} NOLOGIN;
+    END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL; -- made meanwhile by another database's migration: roles belong to the whole cluster
+END $$
+"""
+_JOIN_OPERATORS = f"""
+DO $$ BEGIN
+    IF NOT pg_has_role(current_user, '{OPERATOR_ROLE}', 'MEMBER') THEN
+        EXECUTE format('GRANT {OPERATOR_ROLE} TO %I', current_user);
+    END IF;
+END $$
+"""
+
+
+class OnPostgres(Operation):
+    """Statements for PostgreSQL alone."""
+
+    reversible = True
+
+    def forwards(self, table: str) -> list[str]:
+        raise NotImplementedError
+
+    def backwards(self, table: str) -> list[str]:
+        raise NotImplementedError
+
+    def table(self, app_label: str, state: ProjectState) -> str:
+        return ""
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """No model changes."""
+
+    def _run(self, schema_editor: BaseDatabaseSchemaEditor, statements: list[str]) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            for statement in statements:
+                schema_editor.execute(statement, params=None)
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self._run(schema_editor, self.forwards(self.table(app_label, to_state)))
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self._run(schema_editor, self.backwards(self.table(app_label, from_state)))
+
+
+class MakeRoles(OnPostgres):
+    """Both roles. They stay when it is undone: another database may use them."""
+
+    def forwards(self, table: str) -> list[str]:
+        roles = [_MAKE_ROLE.format(role=role) for role in (APP_ROLE, OPERATOR_ROLE)]
+        return [*roles, _JOIN_OPERATORS]
+
+    def backwards(self, table: str) -> list[str]:
+        return []
+
+
+class Statements(OnPostgres):
+    """As they are given."""
+
+    def __init__(self, do: list[str], undo: list[str]) -> None:
+        self.do, self.undo = do, undo
+
+    def forwards(self, table: str) -> list[str]:
+        return self.do
+
+    def backwards(self, table: str) -> list[str]:
+        return self.undo
+
+
+class GrantTable(OnPostgres):
+    """A table that belongs to no tenant. app: what the app's role may do with it."""
+
+    def __init__(self, model_name: str, *, app: str = _ALL) -> None:
+        self.model_name, self.app = model_name, app
+
+    def table(self, app_label: str, state: ProjectState) -> str:
+        return str(state.apps.get_model(app_label, self.model_name)._meta.db_table)
+
+    def forwards(self, table: str) -> list[str]:
+        return [
+            f'GRANT {self.app} ON "{table}" TO {APP_ROLE}',
+            f'GRANT {_ALL} ON "{table}" TO {OPERATOR_ROLE}',
+        ]
+
+    def backwards(self, table: str) -> list[str]:
+        return [f'REVOKE ALL ON "{table}" FROM {APP_ROLE}, {OPERATOR_ROLE}']
+
+
+class ProtectRows(GrantTable):
+    """A table whose rows are a tenant's each: ``column`` says whose."""
+
+    def __init__(self, model_name: str, *, column: str = "tenant_id", app: str = _ALL) -> None:
+        super().__init__(model_name, app=app)
+        self.column = column
+
+    def forwards(self, table: str) -> list[str]:
+        own = f"\"{self.column}\" = nullif(current_setting('{SETTING}', true), '')"
+        return [
+            *super().forwards(table),
+            f'ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY',
+            f'ALTER TABLE "{table}" FORCE ROW LEVEL SECURITY',
+            f'CREATE POLICY own_rows ON "{table}" TO {APP_ROLE} USING ({own}) WITH CHECK ({own})',
+            f'CREATE POLICY all_rows ON "{table}" TO {OPERATOR_ROLE} USING (true) WITH CHECK (true)',
+        ]
+
+    def backwards(self, table: str) -> list[str]:
+        return [
+            f'DROP POLICY own_rows ON "{table}"',
+            f'DROP POLICY all_rows ON "{table}"',
+            f'ALTER TABLE "{table}" NO FORCE ROW LEVEL SECURITY',
+            f'ALTER TABLE "{table}" DISABLE ROW LEVEL SECURITY',
+            *super().backwards(table),
+        ]

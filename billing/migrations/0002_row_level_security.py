@@ -1,0 +1,14 @@
+from django.db import migrations
+
+from accounts.row_security import ProtectRows
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("accounts", "0005_row_level_security"),
+        ("billing", "0001_initial"),
+    ]
+
+    operations = [
+        ProtectRows("UsageEvent", app="SELECT, INSERT"),
+    ]

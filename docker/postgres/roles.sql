@@ -1,0 +1,18 @@
+-- Once for a cluster, by its superuser, before the first migration:
+--
+--     psql -v owner=... -v app=... -v operator=... -f docker/postgres/roles.sql
+--
+-- with a password for each of the three logins. Then
+--
+--     CREATE DATABASE voicereel OWNER voicereel_migrator;
+--
+-- and DATABASE_URL names voicereel_migrator where `manage.py migrate` runs, voicereel_web for web
+-- processes and workers, and voicereel_operations for the relay, beat with its worker, and operators'
+-- commands.
+
+CREATE ROLE voicereel_app NOLOGIN;       -- one tenant's rows at a time: row-level security
+CREATE ROLE voicereel_operator NOLOGIN;  -- all rows
+
+CREATE ROLE voicereel_migrator LOGIN PASSWORD :'owner' IN ROLE voicereel_operator;
+CREATE ROLE voicereel_web LOGIN PASSWORD :'app' IN ROLE voicereel_app;
+CREATE ROLE voicereel_operations LOGIN PASSWORD :'operator' IN ROLE voicereel_operator;

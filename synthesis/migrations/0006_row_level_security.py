@@ -1,0 +1,30 @@
+from django.db import migrations, models
+
+from accounts.row_security import GrantTable, ProtectRows
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("accounts", "0005_row_level_security"),
+        ("synthesis", "0005_test_jobs"),
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name="Quarantine",
+            fields=[
+                (
+                    "id",
+                    models.PositiveSmallIntegerField(
+                        default=1, primary_key=True, serialize=False
+                    ),
+                ),
+                ("job_id", models.CharField(blank=True, max_length=40)),
+                ("until", models.DateTimeField()),
+            ],
+        ),
+        GrantTable("Quarantine", app="SELECT, INSERT, UPDATE"),
+        ProtectRows("Job"),
+        ProtectRows("Line"),
+        ProtectRows("Pronunciation"),
+    ]
