@@ -9,6 +9,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from accounts.keys import find_key, note_use
+from accounts.limits import count_request
 from accounts.models import ApiKey
 from accounts.scopes import holds
 from accounts.signatures import check_signature
@@ -33,6 +34,7 @@ class ApiKeyAuthentication(BaseAuthentication):
                 "whole."
             )
         act_for(row.tenant_id)
+        count_request(request._request, row.tenant)
         check_signature(request._request, row)
         note_use(row)
         return None, row

@@ -5,6 +5,7 @@ from datetime import datetime
 from django.db import models
 
 from accounts import identifiers
+from accounts.plans import Plan
 from accounts.scopes import everything
 
 LONGEST_RETENTION_HOURS = 10 * 365 * 24  # but for ever, which is no number
@@ -23,6 +24,7 @@ class Tenant(models.Model):
     name = models.CharField(max_length=200)
     # Where everything of the tenant's is kept and rendered.
     region = models.CharField(max_length=20, choices=Region.choices, default=Region.HOME)
+    plan = models.CharField(max_length=20, choices=Plan.choices, default=Plan.STANDARD)
     created_at = models.DateTimeField(auto_now_add=True)
     # How long a finished job and its files are kept, unless the job says otherwise; None: for ever.
     retention_hours = models.PositiveIntegerField(null=True, default=30 * 24)

@@ -129,6 +129,14 @@ class Quarantine(models.Model):
     until = models.DateTimeField()
 
 
+class Backlog(models.Model):
+    """How many lines of all tenants' live jobs wait, as last counted (synthesis.admission). One row."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    lines = models.PositiveIntegerField()
+    measured_at = models.DateTimeField()
+
+
 class Pronunciation(TenantOwned):
     """How a tenant has a word or phrase of one language spoken: a plain respelling."""
 

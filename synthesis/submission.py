@@ -13,6 +13,7 @@ from accounts.lookup import find_row
 from accounts.models import ApiKey, Tenant
 from speakers.lookup import speakers_by_id
 from speakers.models import Speaker
+from synthesis.admission import admit_job
 from synthesis.captions import KINDS
 from synthesis.engines import engine_for
 from synthesis.engines.base import SpeechEngine
@@ -60,6 +61,7 @@ def submit_job(api_key: ApiKey, request: Mapping[str, Any]) -> Job:
     errors += _language_errors(script, languages, engine)
     if errors or output is None:
         raise _refusal(errors)
+    admit_job(tenant.pk, live=api_key.live)
     notices = {engine.notice(language) for language in languages} - {None}
     return _store(api_key, request, output, speakers, languages, sorted(map(str, notices)))
 
@@ -208,17 +210,13 @@ def _row_of(job: Job) -> JobQuerySet:
 
 def cancel_job(job: Job) -> Job:
     """Stop a job that has not finished. Lines that are spoken are kept for a retry."""
-    active = [Job.Status.QUEUED, Job.Status.PROCESSING]
     now = timezone.now()
-    canceled = (
-        _row_of(job)
-        .filter(status__in=active)
-        .update(
-            status=Job.Status.CANCELED,
-            finished_at=now,
-            expires_at=job.expiry(now),
-            lease_expires_at=None,
-        )
+    running = _row_of(job).filter(status__in=[Job.Status.QUEUED, Job.Status.PROCESSING])
+    canceled = running.update(
+        status=Job.Status.CANCELED,
+        finished_at=now,
+        expires_at=job.expiry(now),
+        lease_expires_at=None,
     )
     job.refresh_from_db()
     if not canceled and job.status != Job.Status.CANCELED:
@@ -230,21 +228,19 @@ def cancel_job(job: Job) -> Job:
 
 def retry_job(job: Job) -> Job:
     """Queue a failed or canceled job again; only what is missing will be spoken."""
-    stopped = [Job.Status.FAILED, Job.Status.CANCELED]
     with transaction.atomic():
-        queued = (
-            _row_of(job)
-            .filter(status__in=stopped)
-            .update(
-                status=Job.Status.QUEUED,
-                error_code="",
-                error_detail="",
-                error_line_id="",
-                finished_at=None,
-                expires_at=None,
-                fruitless_attempts=0,
-                nudged_at=timezone.now(),
-            )
+        stopped = _row_of(job).filter(status__in=[Job.Status.FAILED, Job.Status.CANCELED])
+        if stopped.exists():
+            admit_job(job.tenant_id, live=job.live)
+        queued = stopped.update(
+            status=Job.Status.QUEUED,
+            error_code="",
+            error_detail="",
+            error_line_id="",
+            finished_at=None,
+            expires_at=None,
+            fruitless_attempts=0,
+            nudged_at=timezone.now(),
         )
         if queued:
             ask_to_render(job)

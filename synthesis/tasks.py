@@ -14,7 +14,7 @@ from accounts.outbox import queue_is_empty
 from accounts.tenancy import acting_for
 from speakers.enrollment import claim_analysis, postpone_analysis
 from speakers.models import Speaker
-from synthesis import orphans, quarantine, rendering, submission, voices
+from synthesis import admission, orphans, quarantine, rendering, submission, voices
 from synthesis.models import LEASE, Job
 from synthesis.wakeups import LIVE_TASK, TEST_TASK, ask_again_to_render
 from voicereel_site.outages import outage_of, until_database_is_back
@@ -75,8 +75,9 @@ def wake_next_suspect(tenant_id: str, job_id: str) -> None:
 @shared_task(name="synthesis.sweep_jobs")
 def sweep_jobs() -> None:
     """Nudge again what was lost: jobs whose worker stopped renewing its lease, and jobs that wait
-    although no message does.
+    although no message does. Count what waits.
     """
+    admission.measure_backlog()
     now = timezone.now()
     abandoned = Job.objects.filter(status=Job.Status.PROCESSING, lease_expires_at__lt=now)
     jobs = list(abandoned.order_by("pk")[:_NUDGED_AT_A_TIME])

@@ -38,6 +38,8 @@ env = environ.Env(
     FISH_DEVICE=(str, ""),  # cuda | cuda:1 | cpu; unset: the GPU if there is one
     # A faster-whisper model on this machine, which transcribes references sent without a transcript.
     VOICEREEL_RECOGNISER_MODEL=(str, ""),
+    # Beyond so many lines of all tenants in the queue, new jobs are refused: system_busy.
+    VOICEREEL_MOST_WAITING_LINES=(int, 20_000),
     VOICEREEL_METRICS_PORT=(int, 0),  # a worker's own metrics for Prometheus; unset: none
     # The bucket; unset: files live under var/audio. Credentials come as boto3 finds them, such as
     # from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or the machine's role.
@@ -121,6 +123,7 @@ MIDDLEWARE = [
     "voicereel_site.request_log.RequestLogMiddleware",
     "voicereel_site.errors.OutageMiddleware",
     "accounts.tenancy.TenantMiddleware",
+    "accounts.limits.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -233,6 +236,7 @@ FISH_CHECKPOINT_DIR = env("FISH_CHECKPOINT_DIR")
 FISH_DEVICE = env("FISH_DEVICE")
 RECOGNISER_MODEL = env("VOICEREEL_RECOGNISER_MODEL")
 METRICS_PORT = env("VOICEREEL_METRICS_PORT")
+MOST_WAITING_LINES = env("VOICEREEL_MOST_WAITING_LINES")
 if ENGINE == "fish" and not FISH_CHECKPOINT_DIR:
     raise ImproperlyConfigured(
         "VOICEREEL_ENGINE=fish needs FISH_CHECKPOINT_DIR: the folder with the weights of fish-speech "

@@ -12,7 +12,7 @@ from tests.environment import POSTGRES, REDIS, servers_missing
 from voicereel_site.local_stack import LocalStack
 
 
-def _production(folder: Path) -> Iterator[dict[str, str]]:
+def production(folder: Path) -> Iterator[dict[str, str]]:
     """Settings of the production profile, on a database of the test's own."""
     if missing := servers_missing():
         pytest.skip(missing)
@@ -43,7 +43,7 @@ def _embedded(folder: Path) -> Iterator[dict[str, str]]:
     yield {"VOICEREEL_VAR": str(folder)}
 
 
-@pytest.fixture(scope="session", params=[_embedded, _production], ids=["embedded", "production"])
+@pytest.fixture(scope="session", params=[_embedded, production], ids=["embedded", "production"])
 def profile(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:

@@ -1,0 +1,265 @@
+"""How many requests and jobs a tenant may have at a time, and how it is told."""
+
+import re
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from accounts import limits
+from accounts.keys import issue_key
+from accounts.limits import ProcessBuckets, RateLimit, RedisBuckets
+from accounts.models import Tenant
+from accounts.plans import ALLOWANCES, Allowance, Plan
+from synthesis.models import Backlog, Job
+from synthesis.tasks import sweep_jobs
+from tests.conftest import Api
+
+Submit = Callable[..., Any]
+SLOW = Allowance(requests=100, window_s=3_600, jobs=100)  # a token in 36 s
+
+on_redis = pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis in this profile")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def allow(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Change what the standard plan allows; buckets begin anew."""
+
+    def change(requests: int = 600, window_s: int = 60, jobs: int = 100) -> None:
+        monkeypatch.setitem(ALLOWANCES, Plan.STANDARD, Allowance(requests, window_s, jobs))
+        limits._buckets.cache_clear()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "buckets",
+    [
+        ProcessBuckets,
+        pytest.param(lambda: RedisBuckets(settings.REDIS_URL), marks=on_redis, id="RedisBuckets"),
+    ],
+)
+def test_a_thousand_at_once_get_as_many_tokens_as_there_are(
+    buckets: Callable[[], ProcessBuckets | RedisBuckets],
+) -> None:
+    tried = buckets()
+    tenant_id = f"ten_{timezone.now().timestamp()}"
+    start = threading.Barrier(20)
+
+    def take_fifty() -> list[tuple[bool, float]]:
+        start.wait()
+        return [tried.take(tenant_id, SLOW) for _ in range(50)]
+
+    with ThreadPoolExecutor(20) as pool:
+        futures = [pool.submit(take_fifty) for _ in range(20)]
+        taken = [one for future in futures for one in future.result()]
+    assert len(taken) == 1_000
+    assert sum(was for was, _ in taken) == 100
+    # Each saw another number of tokens left, from 99 to none.
+    assert sorted(int(left) for was, left in taken if was) == list(range(100))
+    assert tried.take(f"{tenant_id}-another", SLOW)[0]
+
+
+def test_a_bucket_fills_evenly_and_never_above_its_quota() -> None:
+    clock = Clock()
+    buckets = ProcessBuckets(clock)
+    allowance = Allowance(requests=10, window_s=20, jobs=1)
+    assert [buckets.take("ten_a", allowance)[0] for _ in range(12)] == [True] * 10 + [False] * 2
+    clock.now += 1.9
+    assert buckets.take("ten_a", allowance)[0] is False
+    clock.now += 0.1
+    assert buckets.take("ten_a", allowance)[0] is True
+    assert buckets.take("ten_a", allowance)[0] is False
+    clock.now += 1_000
+    assert [buckets.take("ten_a", allowance)[0] for _ in range(11)] == [True] * 10 + [False]
+
+
+@on_redis
+def test_a_bucket_in_redis_fills_evenly_too() -> None:
+    buckets = RedisBuckets(settings.REDIS_URL)
+    tenant_id = f"ten_{timezone.now().timestamp()}"
+    allowance = Allowance(requests=2, window_s=1, jobs=1)
+    assert [buckets.take(tenant_id, allowance)[0] for _ in range(3)] == [True, True, False]
+    threading.Event().wait(0.55)
+    assert [buckets.take(tenant_id, allowance)[0] for _ in range(2)] == [True, False]
+
+
+def test_tenants_that_are_many_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_KEPT_IN_PROCESS", 10)
+    buckets = ProcessBuckets()
+    for number in range(50):
+        buckets.take(f"ten_{number}", SLOW)
+    assert len(buckets._buckets) == 10
+
+
+def test_a_redis_that_is_away_stops_nobody_and_is_left_alone_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    buckets = RedisBuckets("redis://127.0.0.1:1/0")
+    asked = []
+    take = buckets._take
+
+    def watched(**asking: Any) -> Any:
+        asked.append(asking)
+        return take(**asking)
+
+    monkeypatch.setattr(buckets, "_take", watched)
+    assert [buckets.take("ten_a", SLOW)[0] for _ in range(101)] == [True] * 100 + [False]
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("tokens", "taken", "retry_after_s", "expected"),
+    [
+        (598.5, True, 1, ('"standard";q=600;w=60', '"standard";r=598;t=1')),
+        (0.0, True, 1, ('"standard";q=600;w=60', '"standard";r=0;t=60')),
+        (0.4, False, 1, ('"standard";q=600;w=60', '"standard";r=0;t=60')),
+    ],
+)
+def test_what_the_headers_say(
+    tokens: float, taken: bool, retry_after_s: int, expected: tuple[str, str]
+) -> None:
+    limit = RateLimit("standard", Allowance(600, 60, 100), taken, tokens)
+    headers = limit.headers()
+    assert (headers["RateLimit-Policy"], headers["RateLimit"]) == expected
+    assert limit.retry_after_s == retry_after_s
+
+
+def test_the_wait_for_a_token_is_told_in_whole_seconds() -> None:
+    assert RateLimit("standard", SLOW, False, 0.5).retry_after_s == 18
+    assert RateLimit("standard", SLOW, False, 0.01).retry_after_s == 36
+
+
+def test_answers_say_what_is_left_and_then_refuse(
+    alder: Api, birch: Api, allow: Callable[..., None]
+) -> None:
+    allow(requests=3, window_s=3_600)
+    left = []
+    for path in ("/v1/jobs", "/v1/jobs/job_none", "/v1/keys"):
+        reply = alder.get(path)
+        assert reply["RateLimit-Policy"] == '"standard";q=3;w=3600'
+        match = re.fullmatch(r'"standard";r=(\d);t=(\d+)', reply["RateLimit"])
+        assert match
+        left.append((int(match[1]), int(match[2])))
+    assert left == [(2, 1_200), (1, 2_400), (0, 3_600)]
+    refused = alder.post("/v1/synthesize", {})
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert 1_190 <= int(refused["Retry-After"]) <= 1_200
+    assert refused["RateLimit"].startswith('"standard";r=0;')
+    # Another key of the tenant's shares its bucket, and another tenant does not.
+    _, second, _ = issue_key(alder.tenant)
+    bearer = {"Authorization": f"Bearer {second}"}
+    assert Client().get("/v1/jobs", headers=bearer).status_code == 429
+    assert birch.get("/v1/jobs").status_code == 200
+
+
+def test_who_is_not_known_is_told_of_no_limit(db: None) -> None:
+    for path in ("/v1/jobs", "/healthz", "/v1/openapi.json"):
+        assert "RateLimit" not in Client().get(path)
+
+
+def test_a_plan_can_be_set(alder: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("set_plan", alder.tenant.pk, "business")
+    assert capsys.readouterr().out == "business: 6,000 requests in 60 s, 1,000 unfinished jobs.\n"
+    assert alder.get("/v1/jobs")["RateLimit-Policy"] == '"business";q=6000;w=60'
+    with pytest.raises(CommandError, match="no tenant ten_x"):
+        call_command("set_plan", "ten_x", "business")
+    call_command("create_tenant", "Cedar", "--plan", "enterprise")
+    assert Tenant.objects.get(name="Cedar").plan == "enterprise"
+
+
+def test_only_so_many_jobs_are_unfinished_at_a_time(
+    alder: Api,
+    birch: Api,
+    submit: Submit,
+    render: Callable[[str], None],
+    allow: Callable[..., None],
+) -> None:
+    allow(jobs=2)
+    first, second = submit(alder)["id"], submit(alder)["id"]
+    script = {
+        "script": [{"speaker_id": Job.objects.get(pk=first).lines.get().speaker_id, "text": "Hi."}]
+    }
+    refused = alder.post("/v1/synthesize", script, **{"Idempotency-Key": "later"})
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_concurrent_jobs")
+    assert refused["Retry-After"] == "10"
+    assert "2 are queued" in refused.json()["detail"]
+    assert Job.objects.filter(tenant=alder.tenant).count() == 2
+    submit(birch)  # has room of its own
+    # A refusal leaves the idempotency key free, and a job that is over makes room.
+    render(first)
+    assert alder.post("/v1/synthesize", script, **{"Idempotency-Key": "later"}).status_code == 202
+    # A retried job needs room as well.
+    assert alder.post(f"/v1/jobs/{second}/cancel").status_code == 200
+    submit(alder)
+    refused = alder.post(f"/v1/jobs/{second}/retry")
+    assert refused.json()["code"] == "too_many_concurrent_jobs"
+    assert Job.objects.get(pk=second).status == "canceled"
+    # What cannot be retried at all says so, whoever else is waiting.
+    assert alder.post(f"/v1/jobs/{first}/retry").json()["code"] == "validation_error"
+
+
+@pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="a database in memory is one connection's"
+)
+@pytest.mark.django_db(transaction=True)
+def test_simultaneous_jobs_do_not_slip_in_together(
+    alder: Api, submit: Submit, allow: Callable[..., None]
+) -> None:
+    allow(jobs=4)
+    first = submit(alder)["id"]
+    speaker_id = Job.objects.get(pk=first).lines.get().speaker_id
+    start = threading.Barrier(8)
+
+    def post() -> int:
+        try:
+            start.wait()
+            body = {"script": [{"speaker_id": speaker_id, "text": "Hello."}]}
+            return int(alder.post("/v1/synthesize", body).status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(future.result() for future in [pool.submit(post) for _ in range(8)])
+    assert statuses == [202] * 3 + [429] * 5
+
+
+def test_a_system_with_too_much_to_speak_says_that_it_is_busy(
+    alder: Api, submit: Submit, render: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "MOST_WAITING_LINES", 3)
+    first = submit(alder, "One.", "Two.", "Three.")
+    sweep_jobs()
+    assert Backlog.objects.get().lines == 3
+    script = {
+        "script": [{"speaker_id": Job.objects.get().lines.first().speaker_id, "text": "One more."}]
+    }
+    refused = alder.post("/v1/synthesize", script)
+    assert (refused.status_code, refused.json()["code"]) == (503, "system_busy")
+    assert refused["Retry-After"] == "30"
+    # Test jobs need no engine.
+    tester = Api(alder.tenant, *issue_key(alder.tenant, live=False)[:2])
+    assert tester.post("/v1/synthesize", script).status_code == 202
+    # A count of long ago keeps nobody out.
+    Backlog.objects.update(measured_at=timezone.now() - timedelta(minutes=5))
+    assert alder.post("/v1/synthesize", script).status_code == 202
+    render(first["id"])
+    sweep_jobs()
+    assert Backlog.objects.get().lines == 1
+    assert alder.post("/v1/synthesize", script).status_code == 202

@@ -1,0 +1,13 @@
+"""The web process, with a standard plan of a hundred requests an hour.
+
+granian --interface wsgi tests.e2e.small_quota:application
+"""
+
+from voicereel_site.wsgi import application  # first: it sets Django up
+
+# isort: split
+from accounts.plans import ALLOWANCES, Allowance, Plan
+
+__all__ = ["application"]
+
+ALLOWANCES[Plan.STANDARD] = Allowance(requests=100, window_s=3_600, jobs=100)
