@@ -62,20 +62,37 @@ class KeyListView(APIView):
 
 
 class KeyView(APIView):
-    """GET and DELETE /v1/keys/{id}"""
+    """GET /v1/keys/{id}"""
 
-    scopes = {"GET": Scope.KEYS_READ, "DELETE": Scope.KEYS_WRITE}
+    scopes = {"GET": Scope.KEYS_READ}
 
     @extend_schema(operation_id="getKey", responses={200: KeyResponse})
     def get(self, request: Request, key_id: str) -> Response:
         """One API key: what it may do, and when it was last used."""
         return Response(KeyResponse(get_key(request.auth.tenant, key_id)).data)
 
-    @extend_schema(operation_id="revokeKey", responses={204: None})
-    def delete(self, request: Request, key_id: str) -> Response:
-        """Revoke an API key: from the next request on it opens nothing."""
-        revoke_key(get_key(request.auth.tenant, key_id))
-        return Response(status=204)
+
+class RevokeKeyView(APIView):
+    """POST /v1/keys/{id}/revoke"""
+
+    scopes = {"POST": Scope.KEYS_WRITE}
+
+    @extend_schema(
+        operation_id="revokeKey",
+        parameters=[idempotency.PARAMETER],
+        request=None,
+        responses={200: KeyResponse},
+    )
+    def post(self, request: Request, key_id: str) -> Response:
+        """Revoke an API key. From the next request on it opens nothing; it stays in the list."""
+        route = f"POST /v1/keys/{key_id}/revoke"
+        row = get_key(request.auth.tenant, key_id)
+        return once(
+            request,
+            route,
+            fingerprint_of(None),
+            lambda: Response(KeyResponse(revoke_key(row)).data),
+        )
 
 
 class RotateKeyView(APIView):

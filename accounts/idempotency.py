@@ -19,7 +19,8 @@ KEPT = timedelta(hours=24)  # as Stripe keeps them
 
 PARAMETER = OpenApiParameter(
     "Idempotency-Key",
-    str,
+    # 1 to 255 printable ASCII characters; HTTP takes spaces at the ends away.
+    {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
     OpenApiParameter.HEADER,
     description="Makes a repeated request return the first one's answer, for 24 hours.",
 )

@@ -174,11 +174,16 @@ def rotate_key(asking: ApiKey, row: ApiKey, overlap: timedelta) -> NewKey:
     return new
 
 
-def revoke_key(row: ApiKey) -> None:
-    """End a key. Every process looks at the row with each request, so the next one is refused."""
+def revoke_key(row: ApiKey) -> ApiKey:
+    """End a key. Every process looks at the row with each request, so the next one is refused.
+
+    Returns it as it is now; the moment of an earlier revocation stands.
+    """
     ApiKey.objects.for_tenant(row.tenant).filter(pk=row.pk, revoked_at=None).update(
         revoked_at=timezone.now()
     )
+    row.refresh_from_db()
+    return row
 
 
 def get_key(tenant: Tenant, key_id: str) -> ApiKey:

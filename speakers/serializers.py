@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from speakers.models import Speaker
@@ -22,15 +24,26 @@ class _JsonText(serializers.CharField):
         return metadata_field().run_validation(value)
 
 
+@extend_schema_field(OpenApiTypes.BINARY)
+class _Recording(serializers.FileField):
+    """A part of a form, with the bytes of a file."""
+
+
 class RegisterSpeakerRequest(StrictSerializer):
     """POST /v1/speakers, multipart/form-data."""
 
-    name = NameText(max_length=100)
+    name = NameText(max_length=100, help_text="As captions show it.")
     audio = serializers.ListField(
-        child=serializers.FileField(allow_empty_file=True), min_length=1, max_length=20
+        child=_Recording(allow_empty_file=True),
+        min_length=1,
+        max_length=20,
+        help_text="Recordings of this one person, 30 s to 10 min and 50 MB in all: a part of the form "
+        "named audio for each file, as WAV, FLAC, MP3, OGG or M4A.",
     )
     language = serializers.RegexField(
-        LANGUAGE, error_messages={"invalid": "Use a language code such as en or ko."}
+        LANGUAGE,
+        error_messages={"invalid": "Use a language code such as en or ko."},
+        help_text="What is spoken in the recordings, such as en or ko.",
     )
     transcript = SpokenText(
         max_length=20_000,
@@ -40,8 +53,16 @@ class RegisterSpeakerRequest(StrictSerializer):
         help_text="What is said in the recordings, word for word. A voice that is cloned needs it, "
         "unless your operator has recordings transcribed.",
     )
-    metadata = _JsonText(required=False, max_length=20_000)
-    consent = serializers.BooleanField(required=False, default=False)
+    metadata = _JsonText(
+        required=False,
+        max_length=20_000,
+        help_text="Up to 20 strings of your own, as the text of a JSON object.",
+    )
+    consent = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="Must be true: the voice is yours, or its owner agreed to have it synthesized.",
+    )
 
 
 class UpdateSpeakerRequest(StrictSerializer):
@@ -74,7 +95,11 @@ class SpeakerResponse(serializers.ModelSerializer):
         allow_null=True,
         help_text="How the reference is used; only fish-speech clones.",
     )
-    similarity = serializers.FloatField(source="voice_similarity", allow_null=True)
+    similarity = serializers.FloatField(
+        source="voice_similarity",
+        allow_null=True,
+        help_text="Of the voice to the recordings: the cosine of their embeddings, 1 is the same.",
+    )
     transcript = serializers.SerializerMethodField()
     metadata = serializers.DictField(child=serializers.CharField())
 

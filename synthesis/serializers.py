@@ -12,7 +12,7 @@ from accounts.models import LONGEST_RETENTION_HOURS, mode_name
 from accounts.serializers import MODES
 from speakers.serializers import LANGUAGE
 from synthesis.captions import KINDS
-from synthesis.formats import BIT_DEPTHS, FORMATS
+from synthesis.formats import BIT_DEPTHS, DEFAULT_FORMAT, FORMATS
 from synthesis.models import Job
 from synthesis.storage import link_path
 from synthesis.submission import LARGEST_SEED
@@ -35,27 +35,45 @@ MOST_PRONUNCIATIONS = 1_000
 class LineRequest(StrictSerializer):
     """One line of a script."""
 
-    id = EncodableText(max_length=64, required=False)
-    speaker_id = serializers.CharField(max_length=40)
-    text = SpokenText(max_length=LONGEST_LINE)
-    speed = serializers.FloatField(min_value=0.5, max_value=2.0, required=False)
+    id = EncodableText(
+        max_length=64,
+        required=False,
+        help_text="Your name for the line, in errors and captions; not given: its number.",
+    )
+    speaker_id = serializers.CharField(max_length=40, help_text="A speaker that is ready.")
+    text = SpokenText(max_length=LONGEST_LINE, help_text="What is said.")
+    speed = serializers.FloatField(
+        min_value=0.5, max_value=2.0, required=False, help_text="1 is as the voice speaks."
+    )
     language = serializers.RegexField(
         LANGUAGE,
         required=False,
         error_messages={"invalid": "Use a language code such as en or ko."},
+        help_text="Not given: as the text looks, or as its speaker's recordings were.",
     )
-    pause_after_ms = serializers.IntegerField(min_value=0, max_value=10_000, required=False)
+    pause_after_ms = serializers.IntegerField(
+        min_value=0, max_value=10_000, required=False, help_text="Not given: as people pause."
+    )
 
 
 class OutputRequest(StrictSerializer):
     """What the audio file shall be."""
 
-    format = serializers.ChoiceField(list(FORMATS), required=False)
-    sample_rate = serializers.IntegerField(
-        min_value=8_000, max_value=48_000, required=False, help_text="Hz"
+    format = serializers.ChoiceField(
+        list(FORMATS), required=False, help_text=f"Not given: {DEFAULT_FORMAT}."
     )
-    bitrate_kbps = serializers.IntegerField(min_value=6, max_value=320, required=False)
-    bit_depth = serializers.ChoiceField(BIT_DEPTHS, required=False)
+    sample_rate = serializers.IntegerField(
+        min_value=8_000,
+        max_value=48_000,
+        required=False,
+        help_text="Hz; the format has to know it.",
+    )
+    bitrate_kbps = serializers.IntegerField(
+        min_value=6, max_value=320, required=False, help_text="For formats that lose something."
+    )
+    bit_depth = serializers.ChoiceField(
+        BIT_DEPTHS, required=False, help_text="For formats that lose nothing."
+    )
 
 
 class SynthesizeRequest(StrictSerializer):
@@ -63,13 +81,24 @@ class SynthesizeRequest(StrictSerializer):
 
     title = NameText(max_length=200, required=False, allow_blank=True)
     script = serializers.ListSerializer(
-        child=LineRequest(), allow_empty=False, max_length=MOST_LINES
+        child=LineRequest(),
+        allow_empty=False,
+        max_length=MOST_LINES,
+        help_text="The lines, in the order in which they are spoken: 200,000 characters in all.",
     )
     output = OutputRequest(required=False)
     captions = BoundedList(
-        child=serializers.ChoiceField(KINDS), max_length=len(KINDS), required=False
+        child=serializers.ChoiceField(KINDS),
+        max_length=len(KINDS),
+        required=False,
+        help_text="Not given: all three.",
     )
-    seed = serializers.IntegerField(min_value=0, max_value=LARGEST_SEED, required=False)
+    seed = serializers.IntegerField(
+        min_value=0,
+        max_value=LARGEST_SEED,
+        required=False,
+        help_text="The same seed and script sound the same again, on the same engine.",
+    )
     retention_hours = serializers.IntegerField(
         min_value=1,
         max_value=LONGEST_RETENTION_HOURS,

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts.api import KeyListView, KeyView, RotateKeyView
+from accounts.api import KeyListView, KeyView, RevokeKeyView, RotateKeyView
 from speakers.api import SpeakerListView, SpeakerView
 from synthesis.api import (
     CancelJobView,
@@ -28,5 +28,6 @@ urlpatterns = [
     path("keys", KeyListView.as_view()),
     path("keys/<str:key_id>", KeyView.as_view()),
     path("keys/<str:key_id>/rotate", RotateKeyView.as_view()),
+    path("keys/<str:key_id>/revoke", RevokeKeyView.as_view()),
     path("files/<str:token>/<str:filename>", download_file, name="file"),
 ]

@@ -1,8 +1,18 @@
-"""What drf-spectacular cannot know by itself: problem answers and closed request objects."""
+"""What drf-spectacular cannot know by itself: problems, limits, examples, and the guides."""
 
+import json
+from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.openapi import AutoSchema
+
+from accounts.plans import ALLOWANCES
+from voicereel_site.examples import EXAMPLES
+from voicereel_site.problems import PROBLEMS
+
+_GUIDES = settings.BASE_DIR / "templates/docs"
+_PROBLEM_TYPE = "application/problem+json"
 
 PROBLEM = {
     "type": "object",
@@ -12,7 +22,10 @@ PROBLEM = {
         "type": {"type": "string"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "code": {"type": "string"},
+        "code": {
+            "type": "string",
+            "enum": [code for code, kind in PROBLEMS.items() if kind.statuses],
+        },
         "detail": {"type": "string"},
         "request_id": {"type": ["string", "null"]},
         "errors": {
@@ -23,7 +36,7 @@ PROBLEM = {
                 "properties": {
                     "pointer": {"type": "string", "description": "JSON pointer into the request"},
                     "line_id": {"type": "string", "description": "the script line it is about"},
-                    "code": {"type": "string"},
+                    "code": {"type": "string", "enum": list(PROBLEMS)},
                     "detail": {"type": "string"},
                 },
             },
@@ -31,32 +44,152 @@ PROBLEM = {
     },
 }
 
+_HEADERS = {
+    "RateLimit-Policy": {
+        "description": "your plan's requests `q` in `w` seconds",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": "the requests `r` that are left, and the seconds `t` until all are again",
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {
+        "description": "seconds to wait before the next attempt",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "X-Request-ID": {
+        "description": "names this request in our logs; yours, if you sent one",
+        "schema": {"type": "string"},
+    },
+}
+
 
 class ProblemAwareSchema(AutoSchema):
-    """Adds to every operation the problem document as its answer to whatever goes wrong."""
+    """Adds to every operation the refusals it may answer with, the headers of all, and examples."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Any:
         operation = super().get_operation(*args, **kwargs)
         if operation is not None:
-            operation["responses"]["default"] = {
-                "description": "What went wrong and what to do",
-                "content": {
-                    "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
-                },
-            }
+            responses = operation["responses"]
+            for response in responses.values():
+                response.setdefault("headers", {}).update(_headers_of(operation))
+                _add_examples(response)
+            _add_examples(operation.get("requestBody", {}))
+            for status in _refusals(operation):
+                responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
+            responses["default"] = {"$ref": "#/components/responses/Problem"}
+            summary, _, more = operation.pop("description").partition(". ")
+            operation["summary"] = summary.rstrip(".")
+            if more:
+                operation["description"] = more
         return operation
 
 
-def close_request_objects(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Says in the document what the serializers do: unknown fields and empty scripts are refused.
+def _headers_of(operation: dict[str, Any]) -> dict[str, Any]:
+    names = [
+        "X-Request-ID",
+        *(["RateLimit-Policy", "RateLimit"] if "security" in operation else []),
+    ]
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _refusals(operation: dict[str, Any]) -> list[int]:
+    """The statuses of an operation's refusals, by what it takes."""
+    parameters = operation.get("parameters", [])
+    places = {parameter["in"] for parameter in parameters}
+    statuses = [401, 403, 429, 503]
+    if "path" in places:
+        statuses.append(404)
+    if "path" in places and operation["operationId"] in _MAY_BE_TOO_LATE:
+        statuses.append(409)
+    if "query" in places or "header" in places or "requestBody" in operation:
+        statuses.append(422)
+    if "header" in places or "requestBody" in operation:
+        statuses.append(400)
+    if "requestBody" in operation:
+        statuses += [413, 415]
+    return sorted(statuses)
+
+
+_MAY_BE_TOO_LATE = {"cancelJob", "retryJob", "rotateKey"}
+
+
+def _add_examples(carrier: dict[str, Any]) -> None:
+    """To a request's or an answer's contents, by the name of their shape."""
+    for content in carrier.get("content", {}).values():
+        name = content["schema"].get("$ref", "").rsplit("/", 1)[-1]
+        if name in EXAMPLES:
+            content["examples"] = {name: {"value": EXAMPLES[name]}}
+
+
+def _problem_response(status: int | None) -> dict[str, Any]:
+    """A component: the refusals with a status; None: with any other."""
+    codes = [code for code, kind in PROBLEMS.items() if status is None or status in kind.statuses]
+    response: dict[str, Any] = {
+        "description": "What went wrong and what to do"
+        if status is None
+        else f"{HTTPStatus(status).phrase}: " + ", ".join(f"`{code}`" for code in codes),
+        "headers": {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}},
+        "content": {_PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    if status in (429, 503):
+        response["headers"]["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
+    if status is not None:
+        response["content"][_PROBLEM_TYPE]["examples"] = {
+            code: {"value": _problem_example(status, code)} for code in codes
+        }
+    return response
+
+
+def _problem_example(status: int, code: str) -> dict[str, Any]:
+    return EXAMPLES["Problem"] | {
+        "type": f"urn:voicereel:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": PROBLEMS[code].example or PROBLEMS[code].meaning,
+        "errors": [],
+    }
+
+
+def _guides() -> str:
+    """The guides as the document's description: Markdown, whose headings the reference page lists."""
+    codes = "\n".join(
+        f"| `{code}` | {' '.join(map(str, kind.statuses)) or '-'} | {kind.meaning} |"
+        for code, kind in PROBLEMS.items()
+    )
+    plans = "\n".join(
+        f"| {plan} | {allowed.requests:,} in {allowed.window_s} s | {allowed.jobs:,} |"
+        for plan, allowed in ALLOWANCES.items()
+    )
+    problem = json.dumps(EXAMPLES["Problem"], indent=2)
+    pages = [
+        (_GUIDES / f"{name}.md").read_text() for name in ("start", "errors", "limits", "signatures")
+    ]
+    text = "\n".join(pages)
+    for place, value in (("{codes}", codes), ("{plans}", plans), ("{problem}", problem)):
+        text = text.replace(place, value)
+    return text
+
+
+def complete_document(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Says in the document what the serializers do, and what is common to all operations.
 
     drf-spectacular emits a nested ``many=True, allow_empty=False`` without ``minItems``.
     """
-    schemas = result["components"]["schemas"]
+    components = result["components"]
+    schemas = components["schemas"]
     schemas["Problem"] = PROBLEM
     for name, schema in schemas.items():
         if name.endswith("Request") and schema.get("type") == "object":
             schema["additionalProperties"] = False
     script = schemas["SynthesizeRequest"]["properties"]["script"]
     script |= {"minItems": 1, "maxItems": 2000}
+    components["headers"] = _HEADERS
+    statuses = sorted({status for kind in PROBLEMS.values() for status in kind.statuses})
+    components["responses"] = {
+        "Problem": _problem_response(None),
+        **{f"Problem{status}": _problem_response(status) for status in statuses},
+    }
+    result["info"]["description"] = _guides()
     return result

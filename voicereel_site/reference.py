@@ -1,21 +1,35 @@
-"""The API's description, for programs: what the project's own checks hold the code against."""
+"""The API's description: for programs, and as a page for people."""
 
 import hashlib
 from functools import cache
+from pathlib import Path
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.contrib.staticfiles import finders
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 from django.utils.cache import get_conditional_response
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from voicereel_site.errors import method_not_allowed
+
 
 @cache
-def _document() -> tuple[bytes, str]:
-    """The OpenAPI document and its ETag."""
-    content = (settings.BASE_DIR / "templates/docs/openapi.json").read_bytes()
+def _file(path: Path) -> tuple[bytes, str]:
+    """A file's content and its ETag."""
+    content = path.read_bytes()
     return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+
+def _served(request: HttpRequest, path: Path, content_type: str) -> HttpResponseBase:
+    content, etag = _file(path)
+    response = HttpResponse(content, content_type=content_type)
+    response["ETag"] = etag
+    response["Cache-Control"] = "public, max-age=300"
+    answer: HttpResponseBase = get_conditional_response(request, etag=etag, response=response)
+    return answer or response
 
 
 class OpenApiView(APIView):
@@ -25,10 +39,22 @@ class OpenApiView(APIView):
     permission_classes = ()
 
     @extend_schema(exclude=True)
-    def get(self, request: Request) -> HttpResponse:
+    def get(self, request: Request) -> HttpResponseBase:
         """The OpenAPI 3.1 document of this API."""
-        content, etag = _document()
-        response = HttpResponse(content, content_type="application/json")
-        response["ETag"] = etag
-        response["Cache-Control"] = "public, max-age=300"
-        return get_conditional_response(request._request, etag=etag, response=response) or response
+        path = settings.BASE_DIR / "templates/docs/openapi.json"
+        return _served(request._request, path, "application/json")
+
+
+def reference_page(request: HttpRequest) -> HttpResponseBase:
+    """The guides and every operation, to read."""
+    if request.method not in ("GET", "HEAD"):
+        return method_not_allowed(request, ["GET", "HEAD"])
+    return render(request, "docs/reference.html")
+
+
+def redoc(request: HttpRequest) -> HttpResponseBase:
+    """The script that draws the page out of the OpenAPI document."""
+    if request.method not in ("GET", "HEAD"):
+        return method_not_allowed(request, ["GET", "HEAD"])
+    name = "drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"
+    return _served(request, Path(str(finders.find(name))), "text/javascript")

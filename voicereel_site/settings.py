@@ -113,6 +113,7 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "accounts",
     "speakers",
     "synthesis",
@@ -259,12 +260,19 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "VoiceReel API",
     "VERSION": "1.0.0",
-    "DESCRIPTION": "Turns a multi-speaker script into one audio file and captions in sync with it.",
     "OAS_VERSION": "3.1.1",
+    "TAGS": [
+        {"name": "speakers", "description": "Voices: registered once, spoken with ever after."},
+        {"name": "synthesize", "description": "From a script to a job."},
+        {"name": "jobs", "description": "How far a script is, and its files."},
+        {"name": "pronunciations", "description": "How words of yours are spoken."},
+        {"name": "keys", "description": "Who may use the API in your name, and for what."},
+    ],
     "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_PATCH": False,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "voicereel_site.openapi.close_request_objects",
+        "voicereel_site.openapi.complete_document",
     ],
     "ENUM_NAME_OVERRIDES": {
         "JobStatus": "synthesis.models.Job.Status",

@@ -4,6 +4,7 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
 
 from voicereel_site import errors, outages
+from voicereel_site.reference import redoc, reference_page
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -26,6 +27,8 @@ def readyz(request: HttpRequest) -> JsonResponse:
 urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),
+    path("docs", reference_page),
+    path("docs/redoc.js", redoc),
     path("v1/", include("voicereel_site.api_v1")),
 ]
 

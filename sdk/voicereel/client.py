@@ -422,9 +422,10 @@ class Client:
         body = {"overlap_hours": overlap_hours}
         return self._post(path, ApiKey.from_json, body, idempotency_key)
 
-    def revoke_key(self, key_id: str) -> None:
+    def revoke_key(self, key_id: str, *, idempotency_key: str | None = None) -> ApiKey:
         """End the key: the next request with it is refused."""
-        self._delete(_path("keys", key_id))
+        path = _path("keys", key_id, "revoke")
+        return self._post(path, ApiKey.from_json, None, idempotency_key)
 
     # Requests
 

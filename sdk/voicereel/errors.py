@@ -139,8 +139,24 @@ class AuthenticationError(ApiError):
     """401: no key, or a key the server does not know."""
 
 
+class InvalidApiKey(AuthenticationError):
+    """The key is unknown, mistyped, expired or revoked."""
+
+
+class InvalidSignature(AuthenticationError):
+    """The request's signature is missing, does not match, or is too old: check secret and clock."""
+
+
 class PermissionDenied(ApiError):
     """403: the key may not do this."""
+
+
+class InsufficientScope(PermissionDenied):
+    """The key lacks a scope; the message names it."""
+
+
+class LinkExpired(PermissionDenied):
+    """A link to a file lives 15 minutes: get the job again."""
 
 
 class NotFound(ApiError):
@@ -155,16 +171,72 @@ class InvalidRequest(ApiError):
     """400, 413, 415 or 422: the request must be changed; see `errors`."""
 
 
+class MethodNotAllowed(ApiError):
+    """405: the server is older or newer than this client."""
+
+
+class PayloadTooLarge(InvalidRequest):
+    """The request has too many bytes or parts."""
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    """The idempotency key was used for another request."""
+
+
+class AudioUnreadable(InvalidRequest):
+    """A recording could not be decoded."""
+
+
+class AudioFormatNotSupported(InvalidRequest):
+    """A recording is neither WAV, FLAC, MP3, OGG nor M4A."""
+
+
+class AudioTooLong(InvalidRequest):
+    """The recordings are longer than ten minutes in all."""
+
+
+class ReferenceTooShort(InvalidRequest):
+    """The recordings are shorter than 30 s in all."""
+
+
+class ConsentRequired(InvalidRequest):
+    """Registering a voice needs the word that it may be used: consent=True."""
+
+
+class SpeakerNotFound(InvalidRequest):
+    """The script names a speaker that does not exist; `errors` says in which lines."""
+
+
+class SpeakerNotReady(InvalidRequest):
+    """The script names a speaker that is being analysed, or whose analysis failed."""
+
+
+class LanguageNotSupported(InvalidRequest):
+    """The engine cannot speak some lines; `errors` says which."""
+
+
 class RateLimited(ApiError):
-    """429, still after all retries."""
+    """429, still after all retries: your plan's requests, or unfinished jobs, are used up."""
+
+
+class TooManyConcurrentJobs(RateLimited):
+    """As many jobs are unfinished as your plan allows."""
 
 
 class ServerError(ApiError):
     """5xx: the server failed."""
 
 
+class InternalError(ServerError):
+    """500: a mistake of the server's; tell its operator the `request_id`."""
+
+
 class ServiceUnavailable(ServerError):
     """503, still after all retries."""
+
+
+class SystemBusy(ServiceUnavailable):
+    """More is waiting to be spoken, of all customers', than can be done in good time."""
 
 
 _CLASS_OF_STATUS: Mapping[int, type[ApiError]] = {
@@ -182,20 +254,51 @@ _CLASS_OF_STATUS: Mapping[int, type[ApiError]] = {
 }
 
 
+# What a code says beyond its status.
+_CLASS_OF_CODE: Mapping[str, type[ApiError]] = {
+    "invalid_api_key": InvalidApiKey,
+    "invalid_signature": InvalidSignature,
+    "insufficient_scope": InsufficientScope,
+    "method_not_allowed": MethodNotAllowed,
+    "payload_too_large": PayloadTooLarge,
+    "idempotency_key_reuse": IdempotencyKeyReused,
+    "audio_unreadable": AudioUnreadable,
+    "audio_format_not_supported": AudioFormatNotSupported,
+    "audio_too_long": AudioTooLong,
+    "reference_too_short": ReferenceTooShort,
+    "consent_required": ConsentRequired,
+    "speaker_not_found": SpeakerNotFound,
+    "speaker_not_ready": SpeakerNotReady,
+    "language_not_supported": LanguageNotSupported,
+    "too_many_concurrent_jobs": TooManyConcurrentJobs,
+    "internal_error": InternalError,
+    "system_busy": SystemBusy,
+}
+
+
+def _class_of(status: int, code: str) -> type[ApiError]:
+    of_status = _CLASS_OF_STATUS.get(status, ServerError if status >= 500 else ApiError)
+    if (status, code) == (403, "invalid_signature"):
+        return LinkExpired
+    of_code = _CLASS_OF_CODE.get(code, of_status)
+    # A code of a newer server's, with another status than we know: the status is what holds.
+    return of_code if issubclass(of_code, of_status) else of_status
+
+
 def error_from_response(response: httpx.Response) -> ApiError:
     """The typed error for a non-2xx `response`, whose body must have been read."""
     status = response.status_code
-    fallback = ServerError if status >= 500 else ApiError
-    error_class = _CLASS_OF_STATUS.get(status, fallback)
     retry_after = retry_after_s(response.headers.get("Retry-After"))
     problem = _problem(response)
     if problem is None:
         where = f"{response.url.scheme}://{response.url.netloc.decode('ascii')}"
         detail = f"HTTP {status} {response.reason_phrase} from {where}, not in VoiceReel's form"
-        return error_class(status, f"http_{status}", detail, retry_after_s=retry_after)
-    return error_class(
+        code = f"http_{status}"
+        return _class_of(status, code)(status, code, detail, retry_after_s=retry_after)
+    code = str(problem.get("code") or f"http_{status}")
+    return _class_of(status, code)(
         status,
-        str(problem.get("code") or f"http_{status}"),
+        code,
         str(problem.get("detail") or problem.get("title") or f"HTTP {status}"),
         _optional_text(problem.get("request_id")),
         _field_errors(problem.get("errors")),

@@ -129,8 +129,8 @@ def revoke_key(session: Session, key_id: str, yes: bool) -> None:
     """End an API key: the next request with it is refused."""
     with session.client() as client:
         session.confirm(f"Revoke {key_id}? Whatever uses it is refused from then on.", yes)
-        client.revoke_key(key_id)
-    session.result({"id": key_id, "revoked": True}, f"{key_id} is revoked")
+        key = client.revoke_key(key_id)
+    session.result(key.raw, f"{key.id} is revoked")
 
 
 def _show_new_key(session: Session, made: ApiKey) -> None:

@@ -174,11 +174,11 @@ def test_a_rotation_without_overlap_ends_the_old_key_at_once(alder: Api) -> None
 def test_a_revoked_key_is_refused_from_the_next_request_on(alder: Api) -> None:
     row, new = created(alder)
     assert new.get("/v1/jobs").status_code == 200
-    assert alder.delete(f"/v1/keys/{row['id']}").status_code == 204
+    assert alder.post(f"/v1/keys/{row['id']}/revoke").status_code == 200
     refused(new.get("/v1/jobs"), 401, "invalid_api_key")
     revoked_at = alder.get(f"/v1/keys/{row['id']}").json()["revoked_at"]
     assert revoked_at
-    assert alder.delete(f"/v1/keys/{row['id']}").status_code == 204
+    assert alder.post(f"/v1/keys/{row['id']}/revoke").status_code == 200
     assert alder.get(f"/v1/keys/{row['id']}").json()["revoked_at"] == revoked_at
     refused(alder.post(f"/v1/keys/{row['id']}/rotate", {}), 409, "validation_error")
 
@@ -201,7 +201,7 @@ def test_last_use_is_written_at_most_once_a_minute(
 
 def test_keys_are_found_in_a_leak_and_revoked(alder: Api, birch: Api) -> None:
     revoked, dead = created(alder)
-    alder.delete(f"/v1/keys/{revoked['id']}")
+    alder.post(f"/v1/keys/{revoked['id']}/revoke")
     mistyped = alder.secret[:-1] + ("a" if alder.secret[-1] != "a" else "b")
     leak = f'KEY="{alder.secret}"\n{dead.secret} {mistyped} {alder.secret}\nvr_live_no'
 

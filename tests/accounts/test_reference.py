@@ -1,9 +1,22 @@
 """What describes the API."""
 
 import json
+import re
+from collections.abc import Iterator
+from typing import Any
 
+import jsonschema_rs
+import pytest
 from django.conf import settings
 from django.test import Client
+
+from accounts.plans import Plan
+from accounts.serializers import CreateKeyRequest, RotateKeyRequest
+from speakers.serializers import UpdateSpeakerRequest
+from synthesis.serializers import ReplacePronunciationsRequest, SynthesizeRequest
+from voicereel_site.examples import EXAMPLES
+from voicereel_site.problems import PROBLEMS
+from voicereel_site.shapes import StrictSerializer
 
 
 def test_the_openapi_document_is_served_without_a_key() -> None:
@@ -19,3 +32,84 @@ def test_who_has_the_document_already_is_told_so() -> None:
     etag = Client().get("/v1/openapi.json")["ETag"]
     assert Client().get("/v1/openapi.json", headers={"If-None-Match": etag}).status_code == 304
     assert Client().get("/v1/openapi.json", headers={"If-None-Match": '"x"'}).status_code == 200
+
+
+def test_the_catalogue_of_problems_has_every_code_and_no_other() -> None:
+    """Codes are written where they are raised: as the first argument of a Refusal and the like."""
+    raised = set()
+    for app in ("accounts", "billing", "speakers", "synthesis", "voicereel_site"):
+        for path in (settings.BASE_DIR / app).rglob("*.py"):
+            if path.name in {"problems.py", "examples.py"}:
+                continue
+            for text in re.findall(r'"([a-z]+(?:_[a-z]+)+)"', path.read_text()):
+                if text in PROBLEMS:
+                    raised.add(text)
+            calls = r'(?:Refusal|Rejected|_Failure|refused|fail_job)\(\s*(?:job,\s*)?"([a-z_]+)"'
+            assert set(re.findall(calls, path.read_text())) <= set(PROBLEMS), path
+    assert raised == set(PROBLEMS)
+
+
+def operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    document = Client().get("/v1/openapi.json").json()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def test_every_operation_has_examples_and_its_refusals() -> None:
+    for name, operation in operations():
+        contents = [
+            *operation.get("requestBody", {}).get("content", {}).items(),
+            *(
+                pair
+                for status, response in operation["responses"].items()
+                for pair in response.get("content", {}).items()
+            ),
+        ]
+        media_types = {media_type for media_type, _ in contents}
+        # A body may be sent as JSON or as a form, and nothing else is offered.
+        assert media_types <= {"application/json", "multipart/form-data"}, name
+        assert all(content.get("examples") for _, content in contents), name
+        assert operation["summary"], name
+        assert {"401", "403", "429", "503", "default"} <= set(operation["responses"]), name
+        assert ("404" in operation["responses"]) == ("{" in name), name
+        assert ("422" in operation["responses"]) or name.startswith(("GET", "DELETE")), name
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_are_what_the_document_describes(name: str) -> None:
+    document = Client().get("/v1/openapi.json").json()
+    schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+    jsonschema_rs.validator_for(schema, validate_formats=True).validate(EXAMPLES[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("SynthesizeRequest", SynthesizeRequest),
+        ("ReplacePronunciationsRequest", ReplacePronunciationsRequest),
+        ("CreateKeyRequest", CreateKeyRequest),
+        ("RotateKeyRequest", RotateKeyRequest),
+        ("UpdateSpeakerRequest", UpdateSpeakerRequest),
+    ],
+)
+def test_examples_of_requests_are_accepted(name: str, shape: type[StrictSerializer]) -> None:
+    assert shape(data=EXAMPLES[name]).is_valid(raise_exception=True)
+
+
+def test_the_guides_are_in_the_document_with_every_code_and_plan() -> None:
+    text = Client().get("/v1/openapi.json").json()["info"]["description"]
+    for heading in ("Getting started", "Errors", "Limits", "Signed requests"):
+        assert f"# {heading}\n" in text
+    for word in [*PROBLEMS, *Plan.values]:
+        assert word in text
+    assert "{" + "codes" + "}" not in text
+
+
+def test_the_reference_page_is_served_with_its_script() -> None:
+    page = Client().get("/docs")
+    assert page.status_code == 200
+    assert 'spec-url="/v1/openapi.json"' in page.content.decode()
+    script = Client().get("/docs/redoc.js")
+    assert script["Content-Type"] == "text/javascript"
+    assert len(script.content) > 500_000

@@ -27,6 +27,8 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 ROUTES: dict[str, dict[str, int]] = {
     "healthz": {"GET": 200, "HEAD": 200},
     "readyz": {"GET": 200, "HEAD": 200},
+    "docs": {"GET": 200, "HEAD": 200},
+    "docs/redoc.js": {"GET": 200, "HEAD": 200},
     "v1/openapi.json": {"GET": 200, "HEAD": 200, "OPTIONS": 200},
     "v1/speakers": {"GET": 200, "HEAD": 200, "OPTIONS": 200, "POST": 415},
     "v1/speakers/<str:speaker_id>": {
@@ -43,7 +45,8 @@ ROUTES: dict[str, dict[str, int]] = {
     "v1/jobs/<str:job_id>/retry": {"OPTIONS": 200, "POST": 404},
     "v1/pronunciations": {"GET": 200, "HEAD": 200, "OPTIONS": 200, "PUT": 422},
     "v1/keys": {"GET": 200, "HEAD": 200, "OPTIONS": 200, "POST": 422},
-    "v1/keys/<str:key_id>": {"GET": 404, "HEAD": 404, "OPTIONS": 200, "DELETE": 404},
+    "v1/keys/<str:key_id>": {"GET": 404, "HEAD": 404, "OPTIONS": 200},
+    "v1/keys/<str:key_id>/revoke": {"OPTIONS": 200, "POST": 404},
     "v1/keys/<str:key_id>/rotate": {"OPTIONS": 200, "POST": 404},
     # A link needs no key, but nobody can make one.
     "v1/files/<str:token>/<str:filename>": {"GET": 403, "HEAD": 403},

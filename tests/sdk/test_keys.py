@@ -55,9 +55,9 @@ def test_keys_are_listed_rotated_and_revoked(client: Client, server: ScriptedSer
     server.script("POST", "/v1/keys/key_1/rotate", document(NEW | {"id": "key_2"}, 201))
     assert client.rotate_key("key_1", overlap_hours=3).id == "key_2"
     assert sent(server) == {"overlap_hours": 3}
-    server.script("DELETE", "/v1/keys/key_1", document(None, 204))
-    client.revoke_key("key_1")
-    assert server.received[-1].method == "DELETE"
+    revoked = KEY | {"revoked_at": "2026-01-01T00:00:00Z"}
+    server.script("POST", "/v1/keys/key_1/revoke", document(revoked))
+    assert client.revoke_key("key_1").works is False
 
 
 def test_a_key_that_ended_does_not_work(client: Client, server: ScriptedServer) -> None:
@@ -107,7 +107,8 @@ def test_keys_are_shown_without_secrets(server: ScriptedServer, capsys: Any) -> 
 
 
 def test_revoking_asks_first(server: ScriptedServer, capsys: Any) -> None:
-    server.script("DELETE", "/v1/keys/key_1", document(None, 204))
+    revoked = KEY | {"revoked_at": "2026-01-01T00:00:00Z"}
+    server.script("POST", "/v1/keys/key_1/revoke", document(revoked))
     assert main(["keys", "revoke", "key_1"]) == 2
     assert not server.received
     assert main(["keys", "revoke", "key_1", "--yes"]) == 0

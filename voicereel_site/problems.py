@@ -1,0 +1,102 @@
+"""Every code that an answer, a job or a speaker may carry: what it says, and with which status.
+
+The OpenAPI document and its table of errors are made of this, and the client package has a class for
+each.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ProblemKind:
+    """statuses: HTTP's, of answers with this code; none: only jobs, speakers or ``errors`` have it."""
+
+    statuses: tuple[int, ...]
+    meaning: str
+    example: str = ""  # a detail
+
+
+PROBLEMS = {
+    "validation_error": ProblemKind(
+        (400, 409, 415, 422),
+        "The request is not as it should be: 400 it cannot be read, 415 its content type is another, "
+        "422 `errors` names each place, 409 what it asks for is too late, such as canceling a "
+        "finished job.",
+        "This field is required (/script).",
+    ),
+    "invalid_api_key": ProblemKind(
+        (401,),
+        "There is no key, or it is mistyped, expired or revoked.",
+        "This API key is unknown, mistyped, expired or revoked. Check that it was copied whole.",
+    ),
+    "invalid_signature": ProblemKind(
+        (401, 403),
+        "401: the request's signature is missing, does not match, is over five minutes old or was "
+        "used before. 403: a link to a file is not whole or has expired; GET the job again.",
+        "The signature does not match the request. Sign it as it is sent, with this key's secret.",
+    ),
+    "insufficient_scope": ProblemKind(
+        (403,),
+        "The key may not do this; the detail names the scope that it lacks.",
+        "This key lacks the scope jobs:write. It holds: jobs:read. Use a key that has it.",
+    ),
+    "not_found": ProblemKind(
+        (404,), "There is no such thing, or it is not yours.", "There is no such job."
+    ),
+    "method_not_allowed": ProblemKind(
+        (405,), "`Allow` names the methods of this address.", 'Method "PUT" not allowed.'
+    ),
+    "idempotency_key_reuse": ProblemKind(
+        (422,), "This Idempotency-Key was used for another request. Use a new one for new work."
+    ),
+    "payload_too_large": ProblemKind(
+        (413,),
+        "The body has too many bytes or parts.",
+        "The request is larger, or has more parts, than this route takes.",
+    ),
+    "audio_unreadable": ProblemKind((422,), "A recording could not be decoded."),
+    "audio_format_not_supported": ProblemKind(
+        (422,), "A recording is neither WAV, FLAC, MP3, OGG nor M4A."
+    ),
+    "audio_too_long": ProblemKind((422,), "The recordings are longer than ten minutes in all."),
+    "reference_too_short": ProblemKind(
+        (422,), "The recordings are shorter than 30 s in all; the detail says how long they are."
+    ),
+    "consent_required": ProblemKind(
+        (422,), "`consent` must be true: the voice is yours, or its owner agreed."
+    ),
+    "speaker_not_found": ProblemKind(
+        (422,), "The script names a speaker that does not exist; in a job: that was deleted since."
+    ),
+    "speaker_not_ready": ProblemKind(
+        (422,), "The script names a speaker that is being analysed, or whose analysis failed."
+    ),
+    "language_not_supported": ProblemKind(
+        (422,), "A line is in a language, or has characters, that the engine cannot speak."
+    ),
+    "rate_limited": ProblemKind(
+        (429,),
+        "Too many requests for your plan; `Retry-After` says when the next is allowed.",
+        "Your plan allows 600 requests in 60 s. Try again in 1 s; RateLimit in each answer says how "
+        "many are left.",
+    ),
+    "too_many_concurrent_jobs": ProblemKind(
+        (429,), "As many of your jobs are unfinished as your plan allows at a time."
+    ),
+    "system_busy": ProblemKind(
+        (503,), "More is waiting to be spoken, of everybody's, than can be done in good time."
+    ),
+    "service_unavailable": ProblemKind(
+        (503,),
+        "A part of the service does not answer at the moment.",
+        "A part of the service (database) does not answer at the moment. Try again in 10 s; with an "
+        "Idempotency-Key nothing is done twice.",
+    ),
+    "internal_error": ProblemKind((500,), "A mistake of ours. Tell us the `request_id`."),
+    "line_failed": ProblemKind((), "A line could not be spoken; `line_id` names it."),
+    "worker_lost": ProblemKind(
+        (), "Attempts in a row ended without anything new. We have been told; retry it later."
+    ),
+    "too_little_speech": ProblemKind((), "The recordings hold less than 20 s of speech."),
+    "voice_not_made": ProblemKind((), "No voice could be made of the recordings."),
+}
