@@ -27,7 +27,7 @@ class Speaker(TenantOwned):
 
     id = models.CharField(primary_key=True, max_length=40, default=identifiers.speaker_id)
     name = models.CharField(max_length=100)
-    language = models.CharField(max_length=8)
+    language = models.CharField(max_length=12)  # as speakers.serializers.LANGUAGE has it
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.PROCESSING)
     metadata = models.JSONField(default=dict)
 

@@ -32,6 +32,7 @@ class _Recording(serializers.FileField):
 class RegisterSpeakerRequest(StrictSerializer):
     """POST /v1/speakers, multipart/form-data."""
 
+    is_json = False
     name = NameText(max_length=100, help_text="As captions show it.")
     audio = serializers.ListField(
         child=_Recording(allow_empty_file=True),

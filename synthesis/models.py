@@ -104,7 +104,7 @@ class Line(TenantOwned):
     line_id = models.CharField(max_length=64)  # the customer's, or the line's number
     speaker = models.ForeignKey(Speaker, on_delete=models.PROTECT, related_name="+")
     text = models.TextField()
-    language = models.CharField(max_length=8)
+    language = models.CharField(max_length=12)  # as speakers.serializers.LANGUAGE has it
     speed = models.FloatField()
     pause_after_ms = models.PositiveIntegerField(null=True)  # None: ours to choose
 

@@ -75,6 +75,7 @@ class ProblemAwareSchema(AutoSchema):
                 response.setdefault("headers", {}).update(_headers_of(operation))
                 _add_examples(response)
             _add_examples(operation.get("requestBody", {}))
+            _add_links(operation)
             for status in _refusals(operation):
                 responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
             responses["default"] = {"$ref": "#/components/responses/Problem"}
@@ -111,6 +112,22 @@ def _refusals(operation: dict[str, Any]) -> list[int]:
     return sorted(statuses)
 
 
+def _add_links(operation: dict[str, Any]) -> None:
+    """From what makes a thing to what can be done with it, by the id in its answer."""
+    parameter, targets = _LINKS.get(operation["operationId"], ("", ()))
+    for status in ("201", "202") if targets else ():
+        if status in operation["responses"]:
+            operation["responses"][status]["links"] = {
+                target: {"operationId": target, "parameters": {parameter: "$response.body#/id"}}
+                for target in targets
+            }
+
+
+_LINKS = {
+    "registerSpeaker": ("speaker_id", ("getSpeaker", "updateSpeaker", "deleteSpeaker")),
+    "synthesize": ("job_id", ("getJob", "cancelJob", "retryJob", "deleteJob")),
+    "createKey": ("key_id", ("getKey", "rotateKey", "revokeKey")),
+}
 _MAY_BE_TOO_LATE = {"cancelJob", "retryJob", "rotateKey"}
 
 

@@ -18,6 +18,7 @@ Row = TypeVar("Row", bound=Model)
 class PageQuery(StrictSerializer):
     """The query parameters of every list."""
 
+    is_json = False
     limit = serializers.IntegerField(min_value=1, max_value=100, default=20)
     cursor = serializers.CharField(required=False, max_length=200)
 

@@ -15,19 +15,62 @@ from rest_framework.parsers import JSONParser
 _MOST_NAMED = 100  # unknown fields; somebody who sends a million needs no list of them
 
 
+def _mistyped(field: serializers.Field, value: Any) -> Any:
+    """What is wrong with the JSON type of a field's value, by entry where it has some; None: nothing.
+
+    DRF takes 1 for "1", "1" for 1 and 0 for false. null is left to it.
+    """
+    match field, value:
+        case _, None:
+            return None
+        case serializers.ListField(), list():
+            wrong = {i: _mistyped(field.child, entry) for i, entry in enumerate(value)}
+            return {i: error for i, error in wrong.items() if error} or None
+        case serializers.DictField(), Mapping():
+            wrong = {k: _mistyped(field.child, entry) for k, entry in value.items()}
+            return {k: error for k, error in wrong.items() if error} or None
+        case serializers.BooleanField(), _:
+            right, expected = isinstance(value, bool), "true or false"
+        case ((serializers.IntegerField() | serializers.FloatField()), _):
+            right, expected = type(value) in (int, float), "a number"
+        case serializers.ChoiceField(), _:
+            right, expected = any(type(value) is type(key) for key in field.choices), "one of these"
+        case ((serializers.CharField() | serializers.DateTimeField()), _):
+            right, expected = isinstance(value, str), "a string"
+        case _:
+            return None
+    return None if right else [f"Send {expected}{_choices(field)}."]
+
+
+def _choices(field: serializers.Field) -> str:
+    choices = getattr(field, "choices", None)
+    return f": {', '.join(map(str, choices))}" if choices else ""
+
+
 class StrictSerializer(serializers.Serializer):
-    """A serializer that refuses fields it does not know, by name, instead of ignoring them."""
+    """A serializer that refuses fields it does not know, by name, instead of ignoring them, and JSON
+    values of another type than the document says.
+    """
+
+    # Query strings and forms have no types: there, "1" is a number.
+    is_json = True
 
     def to_internal_value(self, data: Any) -> Any:
-        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, Mapping) else []
+        wrong: dict[Any, Any] = {}
+        if isinstance(data, Mapping):
+            wrong = self._refused(sorted(set(data) - set(self.fields)))
+            if self.is_json:
+                given = ((name, field) for name, field in self.fields.items() if name in data)
+                found = {name: _mistyped(field, data[name]) for name, field in given}
+                wrong |= {name: error for name, error in found.items() if error}
         try:
             value = super().to_internal_value(data)
         except serializers.ValidationError as exc:
-            if unknown and isinstance(exc.detail, dict):
-                raise serializers.ValidationError(exc.detail | self._refused(unknown)) from exc
+            if wrong and isinstance(exc.detail, dict):
+                raise serializers.ValidationError(exc.detail | wrong) from exc
             raise
-        if unknown:
-            raise serializers.ValidationError(self._refused(unknown))
+        if wrong:
+            raise serializers.ValidationError(wrong)
         return value
 
     def _refused(self, names: list[str]) -> dict[str, list[str]]:

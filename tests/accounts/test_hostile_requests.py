@@ -264,3 +264,39 @@ def test_texts_that_only_look_empty_or_strange_are_spoken(
     assert reply.status_code == 202, reply.json()
     render(reply.json()["id"])
     assert Job.objects.get().status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "detail"),
+    [
+        ({"title": 7}, "/title", "Send a string."),
+        ({"seed": "7"}, "/seed", "Send a number."),
+        ({"seed": True}, "/seed", "Send a number."),
+        ({"output": {"format": 3}}, "/output/format", "Send one of these: "),
+        ({"output": {"bit_depth": "16"}}, "/output/bit_depth", "Send one of these: 16, 24."),
+        ({"captions": [1, "vtt"]}, "/captions/0", "Send one of these: json, vtt, srt."),
+        ({"metadata": {"a": 1}}, "/metadata/a", "Send a string."),
+        ({"script": [{"speaker_id": "spk", "text": 12}]}, "/script/0/text", "Send a string."),
+        (
+            {"script": [{"speaker_id": "spk", "text": "Hi.", "speed": "1"}]},
+            "/script/0/speed",
+            "Send",
+        ),
+    ],
+)
+def test_json_of_another_type_than_the_document_says_is_refused(
+    alder: Api, body: dict[str, Any], pointer: str, detail: str
+) -> None:
+    whole = {"script": [{"speaker_id": "spk", "text": "Hello."}]} | body
+    reply = alder.post("/v1/synthesize", whole)
+    assert reply.status_code == 422
+    found = {error["pointer"]: error["detail"] for error in reply.json()["errors"]}
+    assert found[pointer].startswith(detail)
+    assert list(found) == [pointer]
+
+
+def test_a_boolean_is_no_number(alder: Api) -> None:
+    reply = alder.post("/v1/keys", {"require_signature": 0})
+    assert reply.json()["errors"] == [
+        {"pointer": "/require_signature", "detail": "Send true or false."}
+    ]

@@ -267,3 +267,13 @@ def test_a_title_becomes_the_downloads_name(
     assert plain.startswith('attachment; filename="')
     assert plain.endswith('.mp3"')
     assert plain.count('"') == 2
+
+
+def test_the_longest_language_code_is_stored_whole(
+    alder: Api, make_speaker: Callable[..., Speaker]
+) -> None:
+    longest = "zho-Hans0000"
+    speaker = make_speaker(alder, language=longest)
+    line = {"speaker_id": speaker.pk, "text": "Hello.", "language": longest}
+    assert alder.post("/v1/synthesize", {"script": [line]}).status_code == 202
+    assert Line.objects.get().language == longest
