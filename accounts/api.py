@@ -56,6 +56,7 @@ class KeyListView(APIView):
                 live=asked["mode"] == "live",
                 scopes=asked.get("scopes"),
                 expires_at=asked.get("expires_at"),
+                networks=asked.get("networks"),
                 require_signature=asked["require_signature"],
             ),
         )

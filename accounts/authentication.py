@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -11,6 +12,7 @@ from rest_framework.request import Request
 from accounts.keys import find_key, note_use
 from accounts.limits import count_request
 from accounts.models import ApiKey
+from accounts.networks import client_address, is_within
 from accounts.scopes import holds
 from accounts.signatures import check_signature
 from accounts.tenancy import act_for
@@ -34,6 +36,7 @@ class ApiKeyAuthentication(BaseAuthentication):
                 "whole."
             )
         act_for(row.tenant_id)
+        _refuse_other_networks(request._request, row)
         count_request(request._request, row.tenant)
         check_signature(request._request, row)
         note_use(row)
@@ -41,6 +44,19 @@ class ApiKeyAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="voicereel"'
+
+
+def _refuse_other_networks(request: HttpRequest, row: ApiKey) -> None:
+    if not row.networks:
+        return
+    address = client_address(request)
+    if not is_within(address, row.networks):
+        raise Refusal(
+            "insufficient_scope",
+            f"This key may not be used from {address or 'an unknown address'}, but only from "
+            f"{', '.join(row.networks)}.",
+            403,
+        )
 
 
 class HasApiKey(BasePermission):

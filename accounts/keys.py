@@ -25,6 +25,7 @@ from django.utils import timezone
 from accounts.encryption import encrypt
 from accounts.lookup import find_row
 from accounts.models import ApiKey, Tenant, mode_name
+from accounts.networks import wider
 from accounts.scopes import EVERYTHING, beyond
 from accounts.signatures import SECRET_BYTES
 from accounts.tenancy import acting_for_owner_of_key
@@ -71,6 +72,7 @@ def issue_key(
     live: bool = True,
     scopes: Sequence[str] = (EVERYTHING,),
     expires_at: datetime | None = None,
+    networks: Sequence[str] = (),
     require_signature: bool = False,
 ) -> NewKey:
     """Make a key. It and its signing secret, if it requires signatures, are in the answer alone."""
@@ -85,6 +87,7 @@ def issue_key(
         live=live,
         scopes=list(scopes),
         expires_at=expires_at,
+        networks=list(networks),
         require_signature=require_signature,
     )
     secret = None
@@ -102,11 +105,12 @@ def create_key(
     live: bool,
     scopes: Sequence[str] | None,
     expires_at: datetime | None,
+    networks: Sequence[str] | None,
     require_signature: bool,
 ) -> NewKey:
     """Make a key for another key's tenant, with no more power than the one that asks has.
 
-    scopes: None is those of the key that asks; expires_at: None is when that one ends.
+    scopes, networks: None is those of the key that asks; expires_at: None is when that one ends.
     Raises insufficient_scope, or validation_error for an end that has passed.
     """
     if expires_at is not None and expires_at <= timezone.now():
@@ -114,19 +118,25 @@ def create_key(
         raise Refusal("validation_error", detail, errors=[FieldError("/expires_at", detail)])
     wanted = asking.scopes if scopes is None else sorted(set(scopes))
     ends = asking.expires_at if expires_at is None else expires_at
-    _refuse_more_power(asking, live, wanted, ends)
+    places = asking.networks if networks is None else networks
+    _refuse_more_power(asking, live, wanted, ends, places)
     return issue_key(
         asking.tenant,
         label=label,
         live=live,
         scopes=wanted,
         expires_at=ends,
+        networks=places,
         require_signature=require_signature,
     )
 
 
 def _refuse_more_power(
-    asking: ApiKey, live: bool, scopes: Sequence[str], expires_at: datetime | None
+    asking: ApiKey,
+    live: bool,
+    scopes: Sequence[str],
+    expires_at: datetime | None,
+    networks: Sequence[str],
 ) -> None:
     """What a key could not do itself, it can have no other key do."""
     detail = ""
@@ -139,6 +149,11 @@ def _refuse_more_power(
             f"This key expires at {asking.expires_at:%Y-%m-%dT%H:%M:%SZ}; it can make or rotate no "
             "key that outlives it."
         )
+    elif beyond_own := wider(asking.networks, networks):
+        detail = (
+            f"This key may be used from {', '.join(asking.networks)} alone; it can make or rotate no "
+            f"key for {', '.join(beyond_own)}."
+        )
     if detail:
         raise Refusal("insufficient_scope", detail, 403)
 
@@ -149,7 +164,7 @@ def rotate_key(asking: ApiKey, row: ApiKey, overlap: timedelta) -> NewKey:
     Raises validation_error (409) if it is dead or was rotated before, insufficient_scope if it has
     more power than the key that asks.
     """
-    _refuse_more_power(asking, row.live, row.scopes, row.expires_at)
+    _refuse_more_power(asking, row.live, row.scopes, row.expires_at, row.networks)
     now = timezone.now()
     if row.is_dead(now):
         raise Refusal("validation_error", "This key works no more. Create a new one.", 409)
@@ -160,6 +175,7 @@ def rotate_key(asking: ApiKey, row: ApiKey, overlap: timedelta) -> NewKey:
             live=row.live,
             scopes=row.scopes,
             expires_at=row.expires_at,
+            networks=row.networks,
             require_signature=row.require_signature,
         )
         ends = now + overlap if row.expires_at is None else min(row.expires_at, now + overlap)

@@ -73,6 +73,9 @@ class ApiKey(TenantOwned):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)  # to the minute
+    networks = models.JSONField(
+        default=list
+    )  # in CIDR notation, where it may be used; none: anywhere
     require_signature = models.BooleanField(default=False)
     signing_secret = models.BinaryField(null=True)  # encrypted for this row (accounts.encryption)
     # The key that took its place: it works beside this one until this one expires.

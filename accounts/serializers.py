@@ -1,5 +1,6 @@
 """The shapes of API keys in the API."""
 
+import ipaddress
 from typing import Any
 
 from rest_framework import serializers
@@ -11,6 +12,22 @@ from voicereel_site.shapes import BoundedList, NameText, StrictSerializer
 MODES = ["live", "test"]
 SCOPES = [*Scope.values, EVERYTHING]
 LONGEST_OVERLAP_HOURS = 7 * 24
+MOST_NETWORKS = 20
+
+
+class _NetworkField(serializers.CharField):
+    """An IPv4 or IPv6 network in CIDR notation; a lone address is a network of one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        text: str = super().to_internal_value(data)
+        try:
+            return str(ipaddress.ip_network(text))
+        except ValueError as exc:
+            try:
+                hint = f"Did you mean {ipaddress.ip_network(text, strict=False)}?"
+            except ValueError:
+                hint = "Write it as 203.0.113.0/24 or 2001:db8::/32."
+            raise serializers.ValidationError(f"This is no network. {hint}") from exc
 
 
 class CreateKeyRequest(StrictSerializer):
@@ -30,6 +47,13 @@ class CreateKeyRequest(StrictSerializer):
         help_text="When it stops working. Not given: when the key that asks does, or never.",
     )
 
+    networks = BoundedList(
+        child=_NetworkField(max_length=50),
+        max_length=MOST_NETWORKS,
+        required=False,
+        help_text="From where it may be used, in CIDR notation such as 203.0.113.0/24; empty: from "
+        "anywhere. Not given: as the key that asks.",
+    )
     require_signature = serializers.BooleanField(
         required=False,
         default=False,
@@ -57,6 +81,9 @@ class KeyResponse(serializers.Serializer):
     prefix = serializers.CharField(help_text="how the key begins, to recognise it by")
     mode = serializers.ChoiceField(MODES)
     scopes = serializers.ListField(child=serializers.ChoiceField(SCOPES))
+    networks = serializers.ListField(
+        child=serializers.CharField(), help_text="from where it may be used; none: from anywhere"
+    )
     require_signature = serializers.BooleanField()
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)

@@ -29,6 +29,8 @@ env = environ.Env(
     VOICEREEL_ENCRYPTION_KEYS=(list, []),
     VOICEREEL_ALLOWED_HOSTS=(list, ["127.0.0.1", "localhost", "[::1]"]),
     VOICEREEL_HTTPS=(bool, False),  # behind a TLS proxy that sets X-Forwarded-Proto
+    # How many proxies stand before the web process, each of which adds to X-Forwarded-For.
+    VOICEREEL_TRUSTED_PROXIES=(int, 0),
     VOICEREEL_LOG_LEVEL=(str, "INFO"),
     VOICEREEL_ENGINE=(str, "kokoro"),  # kokoro | fish | tone
     # kokoro: lines spoken at the same time; fish: processes that find English word times
@@ -101,6 +103,7 @@ ENCRYPTION_KEYS = env("VOICEREEL_ENCRYPTION_KEYS") or [
 
 DEBUG = False
 ALLOWED_HOSTS = env("VOICEREEL_ALLOWED_HOSTS")
+TRUSTED_PROXIES = env("VOICEREEL_TRUSTED_PROXIES")
 ROOT_URLCONF = "voicereel_site.urls"
 WSGI_APPLICATION = "voicereel_site.wsgi.application"
 USE_TZ = True

@@ -383,12 +383,14 @@ class Client:
         scopes: Sequence[Scope] | None = None,
         mode: KeyMode = "live",
         expires_at: datetime | None = None,
+        networks: Sequence[str] | None = None,
         require_signature: bool = False,
         idempotency_key: str | None = None,
     ) -> ApiKey:
         """Make a key; its `key` is shown this once. It can do no more than the key used here.
 
-        `scopes` None is all that the key used here may do; `expires_at` needs a time zone. A key
+        `scopes` None is all that the key used here may do; `expires_at` needs a time zone;
+        `networks`, such as `["203.0.113.0/24"]`, are the places it may be used from. A key
         that requires signatures comes with a `signing_secret`, for `Client(signing_secret=...)`.
         `key` is None if an earlier attempt made it and its answer was lost: revoke it then.
         """
@@ -399,6 +401,7 @@ class Client:
             mode=mode,
             scopes=None if scopes is None else list(scopes),
             expires_at=None if expires_at is None else expires_at.isoformat(),
+            networks=None if networks is None else list(networks),
             require_signature=require_signature or None,
         )
         return self._post("/v1/keys", ApiKey.from_json, body, idempotency_key)

@@ -40,6 +40,13 @@ _SCOPES = get_args(Scope)
     help="When it stops working, in UTC: 2027-01-31 or 2027-01-31T12:00:00.",
 )
 @click.option(
+    "--network",
+    "networks",
+    metavar="CIDR",
+    multiple=True,
+    help="From where it may be used, such as 203.0.113.0/24; may be repeated.",
+)
+@click.option(
     "--require-signature",
     is_flag=True,
     help="Refuse requests that are not signed; the secret for VOICEREEL_SIGNING_SECRET is printed.",
@@ -52,6 +59,7 @@ def create_key(
     scopes: tuple[Scope, ...],
     test: bool,
     expires_at: datetime | None,
+    networks: tuple[str, ...],
     require_signature: bool,
 ) -> None:
     """Make an API key. It is printed this once."""
@@ -61,6 +69,7 @@ def create_key(
             scopes=scopes or None,
             mode="test" if test else "live",
             expires_at=expires_at and expires_at.replace(tzinfo=timezone.utc),
+            networks=networks or None,
             require_signature=require_signature,
         )
     _show_new_key(session, made)
@@ -93,6 +102,7 @@ def show_key(session: Session, key_id: str) -> None:
         f"{one_line(key.label) or 'a key'} ({key.id}) {_state_of(key)}",
         f"  begins with: {key.prefix}",
         f"  scopes: {', '.join(key.scopes)}",
+        f"  used from: {', '.join(key.networks) or 'anywhere'}",
         f"  signatures: {'required' if key.require_signature else 'not required'}",
         f"  last used: {_minute(key.last_used_at)}",
     ]

@@ -249,6 +249,8 @@ class ApiKey:
     """How the key begins, to recognise it by."""
     mode: KeyMode
     scopes: tuple[Scope, ...]
+    networks: tuple[str, ...]
+    """From where it may be used, in CIDR notation; none: from anywhere."""
     require_signature: bool
     created_at: datetime | None
     expires_at: datetime | None
@@ -270,6 +272,7 @@ class ApiKey:
             prefix=data["prefix"],
             mode=data["mode"],
             scopes=tuple(data["scopes"]),
+            networks=tuple(data.get("networks", ())),
             require_signature=data["require_signature"],
             created_at=_moment(data.get("created_at")),
             expires_at=_moment(data.get("expires_at")),

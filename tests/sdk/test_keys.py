@@ -17,6 +17,7 @@ KEY = {
     "prefix": "vr_live_AbCdEfGh",
     "mode": "live",
     "scopes": ["jobs:read", "jobs:write"],
+    "networks": ["203.0.113.0/24"],
     "require_signature": False,
     "created_at": "2026-01-02T03:04:05Z",
     "expires_at": None,
@@ -34,7 +35,10 @@ def sent(server: ScriptedServer) -> Any:
 def test_a_key_is_created_and_not_shown_by_accident(client: Client, server: ScriptedServer) -> None:
     server.script("POST", "/v1/keys", document(NEW, 201))
     end = datetime(2027, 1, 31, tzinfo=UTC)
-    made = client.create_key("CI", scopes=["jobs:read", "jobs:write"], expires_at=end)
+    made = client.create_key(
+        "CI", scopes=["jobs:read", "jobs:write"], expires_at=end, networks=["203.0.113.0/24"]
+    )
+    assert made.networks == ("203.0.113.0/24",)
     assert made.key == SECRET
     assert SECRET not in repr(made)
     assert made.works
@@ -43,6 +47,7 @@ def test_a_key_is_created_and_not_shown_by_accident(client: Client, server: Scri
         "mode": "live",
         "scopes": ["jobs:read", "jobs:write"],
         "expires_at": "2027-01-31T00:00:00+00:00",
+        "networks": ["203.0.113.0/24"],
     }
     with pytest.raises(InvalidArgument, match="time zone"):
         client.create_key("CI", expires_at=datetime(2027, 1, 31))
