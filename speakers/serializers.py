@@ -51,8 +51,8 @@ class RegisterSpeakerRequest(StrictSerializer):
         required=False,
         allow_blank=True,
         default="",
-        help_text="What is said in the recordings, word for word. A voice that is cloned needs it, "
-        "unless your operator has recordings transcribed.",
+        help_text="What is said in the recordings, word for word. A voice that is cloned needs it "
+        "where recordings are not transcribed for you.",
     )
     metadata = _JsonText(
         required=False,

@@ -74,6 +74,16 @@ _KEY_SHOWN = {
     "last_used_at": "2026-11-25T09:05:00Z",
     "replaced_by": None,
 }
+_QUEUED = {
+    "status": "queued",
+    "progress": {"lines_done": 0, "lines_total": 2},
+    "started_at": None,
+    "finished_at": None,
+    "expires_at": None,
+    "audio": None,
+    "captions": None,
+    "links_expire_at": None,
+}
 _ENTRIES = [{"language": "en", "written": "SQL", "spoken": "sequel"}]
 
 EXAMPLES: dict[str, Any] = {
@@ -139,4 +149,21 @@ EXAMPLES: dict[str, Any] = {
             }
         ],
     },
+}
+
+# Where an operation's answer is not like others of its shape.
+ANSWERS: dict[str, Any] = {
+    "registerSpeaker": _SPEAKER_SHOWN
+    | {"status": "processing", "voice_mode": None, "similarity": None, "quality": None},
+    "synthesize": _JOB_SHOWN | _QUEUED,
+    "retryJob": _JOB_SHOWN | _QUEUED | {"progress": {"lines_done": 1, "lines_total": 2}},
+    "cancelJob": _JOB_SHOWN
+    | _QUEUED
+    | {
+        "status": "canceled",
+        "finished_at": "2026-11-25T09:05:02Z",
+        "expires_at": "2026-12-25T09:05:02Z",
+    },
+    "updateSpeaker": _SPEAKER_SHOWN | {"name": "Anna (studio)"},
+    "revokeKey": _KEY_SHOWN | {"revoked_at": "2026-11-25T09:30:00Z"},
 }

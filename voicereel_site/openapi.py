@@ -8,7 +8,7 @@ from django.conf import settings
 from drf_spectacular.openapi import AutoSchema
 
 from accounts.plans import ALLOWANCES
-from voicereel_site.examples import EXAMPLES
+from voicereel_site.examples import ANSWERS, EXAMPLES
 from voicereel_site.problems import PROBLEMS
 
 _GUIDES = settings.BASE_DIR / "templates/docs"
@@ -53,6 +53,11 @@ _HEADERS = {
         "description": "the requests `r` that are left, and the seconds `t` until all are again",
         "schema": {"type": "string"},
     },
+    "Idempotent-Replayed": {
+        "description": "true where an Idempotency-Key was sent before, and this is its first answer; "
+        "otherwise it is not there",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
     "Retry-After": {
         "description": "seconds to wait before the next attempt",
         "schema": {"type": "integer", "minimum": 1},
@@ -71,26 +76,26 @@ class ProblemAwareSchema(AutoSchema):
         operation = super().get_operation(*args, **kwargs)
         if operation is not None:
             responses = operation["responses"]
-            for response in responses.values():
+            for status, response in responses.items():
                 response.setdefault("headers", {}).update(_headers_of(operation))
-                _add_examples(response)
+                response["description"] = HTTPStatus(int(status)).phrase
+                _add_examples(response, operation["operationId"])
             _add_examples(operation.get("requestBody", {}))
             _add_links(operation)
-            for status in _refusals(operation):
-                responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
+            for refusal in _refusals(operation):
+                responses[str(refusal)] = {"$ref": f"#/components/responses/Problem{refusal}"}
             responses["default"] = {"$ref": "#/components/responses/Problem"}
             summary, _, more = operation.pop("description").partition(". ")
             operation["summary"] = summary.rstrip(".")
-            if more:
-                operation["description"] = more
+            scope = f"Needs the scope `{self.view.scopes[self.method]}`."
+            operation["description"] = f"{more} {scope}".strip()
         return operation
 
 
 def _headers_of(operation: dict[str, Any]) -> dict[str, Any]:
-    names = [
-        "X-Request-ID",
-        *(["RateLimit-Policy", "RateLimit"] if "security" in operation else []),
-    ]
+    names = ["X-Request-ID", "RateLimit-Policy", "RateLimit"]
+    if any(parameter["in"] == "header" for parameter in operation.get("parameters", [])):
+        names.append("Idempotent-Replayed")
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
@@ -131,17 +136,26 @@ _LINKS = {
 _MAY_BE_TOO_LATE = {"cancelJob", "retryJob", "rotateKey"}
 
 
-def _add_examples(carrier: dict[str, Any]) -> None:
-    """To a request's or an answer's contents, by the name of their shape."""
+def _add_examples(carrier: dict[str, Any], operation_id: str = "") -> None:
+    """To a request's or an answer's contents, by the operation or the name of their shape."""
     for content in carrier.get("content", {}).values():
         name = content["schema"].get("$ref", "").rsplit("/", 1)[-1]
         if name in EXAMPLES:
-            content["examples"] = {name: {"value": EXAMPLES[name]}}
+            value = ANSWERS.get(operation_id, EXAMPLES[name])
+            content["examples"] = {name: {"value": value}}
+
+
+# Of links to files, which are no operations.
+_OF_FILES = {("invalid_signature", 403)}
 
 
 def _problem_response(status: int | None) -> dict[str, Any]:
     """A component: the refusals with a status; None: with any other."""
-    codes = [code for code, kind in PROBLEMS.items() if status is None or status in kind.statuses]
+    codes = [
+        code
+        for code, kind in PROBLEMS.items()
+        if status in kind.statuses and (code, status) not in _OF_FILES
+    ]
     response: dict[str, Any] = {
         "description": "What went wrong and what to do"
         if status is None
@@ -149,6 +163,9 @@ def _problem_response(status: int | None) -> dict[str, Any]:
         "headers": {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}},
         "content": {_PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
+    if status not in (None, 401):
+        for name in ("RateLimit-Policy", "RateLimit"):
+            response["headers"][name] = {"$ref": f"#/components/headers/{name}"}
     if status in (429, 503):
         response["headers"]["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
     if status is not None:
@@ -159,14 +176,16 @@ def _problem_response(status: int | None) -> dict[str, Any]:
 
 
 def _problem_example(status: int, code: str) -> dict[str, Any]:
-    return EXAMPLES["Problem"] | {
+    problem = EXAMPLES["Problem"] | {
         "type": f"urn:voicereel:problem:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "code": code,
-        "detail": PROBLEMS[code].example or PROBLEMS[code].meaning,
-        "errors": [],
+        "detail": PROBLEMS[code].examples.get(status, PROBLEMS[code].meaning),
     }
+    if code != EXAMPLES["Problem"]["code"]:
+        del problem["errors"]
+    return problem
 
 
 def _guides() -> str:
@@ -181,7 +200,8 @@ def _guides() -> str:
     )
     problem = json.dumps(EXAMPLES["Problem"], indent=2)
     pages = [
-        (_GUIDES / f"{name}.md").read_text() for name in ("start", "errors", "limits", "signatures")
+        (_GUIDES / f"{name}.md").read_text()
+        for name in ("start", "captions", "errors", "limits", "signatures")
     ]
     text = "\n".join(pages)
     for place, value in (("{codes}", codes), ("{plans}", plans), ("{problem}", problem)):
@@ -203,10 +223,20 @@ def complete_document(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     script = schemas["SynthesizeRequest"]["properties"]["script"]
     script |= {"minItems": 1, "maxItems": 2000}
     components["headers"] = _HEADERS
-    statuses = sorted({status for kind in PROBLEMS.values() for status in kind.statuses})
+    for name, schema in schemas.items():
+        # Answers have all of their fields, whatever their models have defaults for.
+        if name.endswith("Response"):
+            schema["required"] = sorted(schema["properties"])
+    refused = {
+        int(status)
+        for path in result["paths"].values()
+        for operation in path.values()
+        for status in operation["responses"]
+        if status.isdigit() and int(status) >= 400
+    }
     components["responses"] = {
         "Problem": _problem_response(None),
-        **{f"Problem{status}": _problem_response(status) for status in statuses},
+        **{f"Problem{status}": _problem_response(status) for status in sorted(refused)},
     }
     result["info"]["description"] = _guides()
     return result

@@ -4,16 +4,19 @@ The OpenAPI document and its table of errors are made of this, and the client pa
 each.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class ProblemKind:
-    """statuses: HTTP's, of answers with this code; none: only jobs, speakers or ``errors`` have it."""
+    """statuses: HTTP's, of answers with this code; none: only jobs, speakers or ``errors`` have it.
+    Where there is no example the meaning will do.
+    """
 
     statuses: tuple[int, ...]
     meaning: str
-    example: str = ""  # a detail
+    examples: Mapping[int, str] = field(default_factory=dict)  # a detail, by status
 
 
 PROBLEMS = {
@@ -22,29 +25,40 @@ PROBLEMS = {
         "The request is not as it should be: 400 it cannot be read, 415 its content type is another, "
         "422 `errors` names each place, 409 what it asks for is too late, such as canceling a "
         "finished job.",
-        "This field is required (/script).",
+        {
+            400: "The body could not be parsed: JSON parse error - Expecting value: line 1 column 1.",
+            409: "The job has succeeded and cannot be canceled any more.",
+            415: 'Unsupported media type "text/plain" in request. Send the content type that the API '
+            "reference names.",
+            422: "This field is required (/script).",
+        },
     ),
     "invalid_api_key": ProblemKind(
         (401,),
         "There is no key, or it is mistyped, expired or revoked.",
-        "This API key is unknown, mistyped, expired or revoked. Check that it was copied whole.",
+        {
+            401: "This API key is unknown, mistyped, expired or revoked. Check that it was copied whole."
+        },
     ),
     "invalid_signature": ProblemKind(
         (401, 403),
         "401: the request's signature is missing, does not match, is over five minutes old or was "
         "used before. 403: a link to a file is not whole or has expired; GET the job again.",
-        "The signature does not match the request. Sign it as it is sent, with this key's secret.",
+        {
+            401: "The signature does not match the request. Sign it as it is sent, with this key's "
+            "secret."
+        },
     ),
     "insufficient_scope": ProblemKind(
         (403,),
         "The key may not do this; the detail names the scope that it lacks.",
-        "This key lacks the scope jobs:write. It holds: jobs:read. Use a key that has it.",
+        {403: "This key lacks the scope jobs:write. It holds: jobs:read. Use a key that has it."},
     ),
     "not_found": ProblemKind(
-        (404,), "There is no such thing, or it is not yours.", "There is no such job."
+        (404,), "There is no such thing, or it is not yours.", {404: "There is no such job."}
     ),
     "method_not_allowed": ProblemKind(
-        (405,), "`Allow` names the methods of this address.", 'Method "PUT" not allowed.'
+        (405,), "`Allow` names the methods of this address.", {405: 'Method "PUT" not allowed.'}
     ),
     "idempotency_key_reuse": ProblemKind(
         (422,), "This Idempotency-Key was used for another request. Use a new one for new work."
@@ -52,7 +66,7 @@ PROBLEMS = {
     "payload_too_large": ProblemKind(
         (413,),
         "The body has too many bytes or parts.",
-        "The request is larger, or has more parts, than this route takes.",
+        {413: "The request is larger, or has more parts, than this route takes."},
     ),
     "audio_unreadable": ProblemKind((422,), "A recording could not be decoded."),
     "audio_format_not_supported": ProblemKind(
@@ -66,7 +80,12 @@ PROBLEMS = {
         (422,), "`consent` must be true: the voice is yours, or its owner agreed."
     ),
     "speaker_not_found": ProblemKind(
-        (422,), "The script names a speaker that does not exist; in a job: that was deleted since."
+        (422,),
+        "The script names a speaker that does not exist; in a job: that was deleted since.",
+        {
+            422: "The script names speakers that do not exist. There is no speaker spk_0. GET /v1/speakers "
+            "lists yours."
+        },
     ),
     "speaker_not_ready": ProblemKind(
         (422,), "The script names a speaker that is being analysed, or whose analysis failed."
@@ -77,8 +96,10 @@ PROBLEMS = {
     "rate_limited": ProblemKind(
         (429,),
         "Too many requests for your plan; `Retry-After` says when the next is allowed.",
-        "Your plan allows 600 requests in 60 s. Try again in 1 s; RateLimit in each answer says how "
-        "many are left.",
+        {
+            429: "Your plan allows 600 requests in 60 s. Try again in 1 s; RateLimit in each answer says "
+            "how many are left."
+        },
     ),
     "too_many_concurrent_jobs": ProblemKind(
         (429,), "As many of your jobs are unfinished as your plan allows at a time."
@@ -89,8 +110,10 @@ PROBLEMS = {
     "service_unavailable": ProblemKind(
         (503,),
         "A part of the service does not answer at the moment.",
-        "A part of the service (database) does not answer at the moment. Try again in 10 s; with an "
-        "Idempotency-Key nothing is done twice.",
+        {
+            503: "A part of the service (database) does not answer at the moment. Try again in 10 s; "
+            "with an Idempotency-Key nothing is done twice."
+        },
     ),
     "internal_error": ProblemKind((500,), "A mistake of ours. Tell us the `request_id`."),
     "line_failed": ProblemKind((), "A line could not be spoken; `line_id` names it."),

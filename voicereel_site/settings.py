@@ -264,6 +264,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "VoiceReel API",
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.1",
+    "SERVERS": [{"url": "/", "description": "Where this document came from"}],
     "TAGS": [
         {"name": "speakers", "description": "Voices: registered once, spoken with ever after."},
         {"name": "synthesize", "description": "From a script to a job."},

@@ -4,10 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from voicereel_site.local_stack import ROOT, LocalStack
 
@@ -16,15 +13,6 @@ def tour() -> str:
     """The shell blocks between "Five minutes" and the next heading, but for starting the server."""
     section = (ROOT / "README.md").read_text().split("## Five minutes")[1].split("\n## ")[0]
     return "".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    folder = tmp_path_factory.mktemp("readme")
-    with (folder / "server.log").open("ab") as log:
-        environment = {"VOICEREEL_VAR": str(folder), "VOICEREEL_ENGINE": "kokoro"}
-        with LocalStack(environment=environment, log=log) as running:
-            yield running
 
 
 def test_the_five_minute_tour_works_as_written(stack: LocalStack, tmp_path: Path) -> None:
