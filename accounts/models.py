@@ -23,8 +23,12 @@ class Tenant(models.Model):
     id = models.CharField(primary_key=True, max_length=40, default=identifiers.tenant_id)
     name = models.CharField(max_length=200)
     # Where everything of the tenant's is kept and rendered.
-    region = models.CharField(max_length=20, choices=Region.choices, default=Region.HOME)
-    plan = models.CharField(max_length=20, choices=Plan.choices, default=Plan.STANDARD)
+    region = models.CharField(
+        max_length=20, choices=Region.choices, default=Region.HOME, db_default=Region.HOME
+    )
+    plan = models.CharField(
+        max_length=20, choices=Plan.choices, default=Plan.STANDARD, db_default=Plan.STANDARD
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     # How long a finished job and its files are kept, unless the job says otherwise; None: for ever.
     retention_hours = models.PositiveIntegerField(null=True, default=30 * 24)
@@ -73,9 +77,8 @@ class ApiKey(TenantOwned):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)  # to the minute
-    networks = models.JSONField(
-        default=list
-    )  # in CIDR notation, where it may be used; none: anywhere
+    # In CIDR notation, where it may be used; none: anywhere.
+    networks = models.JSONField(default=list, db_default=[])
     require_signature = models.BooleanField(default=False)
     signing_secret = models.BinaryField(null=True)  # encrypted for this row (accounts.encryption)
     # The key that took its place: it works beside this one until this one expires.
@@ -142,7 +145,7 @@ class OutboxMessage(models.Model):
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     # No foreign key: files may have to go of a tenant that is gone.
-    tenant_id = models.CharField(max_length=40)
+    tenant_id = models.CharField(max_length=40, db_default="")
     subject = models.CharField(max_length=255, db_index=True)
     payload = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)

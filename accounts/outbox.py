@@ -165,6 +165,9 @@ def _publish(message: OutboxMessage) -> None:
             retry=False,  # the outbox is the retry
         )
     elif message.kind == OutboxMessage.Kind.DELETE_FILES:
+        # The relay's role may do what the app's may not: what it is asked to do is looked at.
+        if not message.subject.startswith(f"t/{message.tenant_id}/"):
+            raise ValueError("the files are another tenant's")
         delete_below(message.subject)
     else:
         # Written by newer code than this: it waits for a relay that knows it.

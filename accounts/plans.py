@@ -13,17 +13,20 @@ class Plan(models.TextChoices):
 
 @dataclass(frozen=True)
 class Allowance:
-    """requests: in window_s seconds, all of them at once if need be; jobs: unfinished, at a time."""
+    """requests: in window_s seconds, all of them at once if need be; jobs: unfinished at a time, and
+    lines: of them that are yet to be spoken, so that nobody fills everybody's queue.
+    """
 
     requests: int
     window_s: int
     jobs: int
+    lines: int
 
 
 ALLOWANCES = {
-    Plan.STANDARD: Allowance(requests=600, window_s=60, jobs=100),
-    Plan.BUSINESS: Allowance(requests=6_000, window_s=60, jobs=1_000),
-    Plan.ENTERPRISE: Allowance(requests=60_000, window_s=60, jobs=10_000),
+    Plan.STANDARD: Allowance(requests=600, window_s=60, jobs=100, lines=4_000),
+    Plan.BUSINESS: Allowance(requests=6_000, window_s=60, jobs=1_000, lines=20_000),
+    Plan.ENTERPRISE: Allowance(requests=60_000, window_s=60, jobs=10_000, lines=50_000),
 }
 
 

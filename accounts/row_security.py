@@ -28,9 +28,10 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN
     NULL; -- made meanwhile by another database's migration: roles belong to the whole cluster
 END $$
 """
+# From PostgreSQL 16 on, who makes a role is a member of it that inherits nothing: not enough.
 _JOIN_OPERATORS = f"""
 DO $$ BEGIN
-    IF NOT pg_has_role(current_user, '{OPERATOR_ROLE}', 'MEMBER') THEN
+    IF NOT pg_has_role(current_user, '{OPERATOR_ROLE}', 'USAGE') THEN
         EXECUTE format('GRANT {OPERATOR_ROLE} TO %I', current_user);
     END IF;
 END $$
@@ -83,7 +84,8 @@ class MakeRoles(OnPostgres):
 
     def forwards(self, table: str) -> list[str]:
         roles = [_MAKE_ROLE.format(role=role) for role in (APP_ROLE, OPERATOR_ROLE)]
-        return [*roles, _JOIN_OPERATORS]
+        usage = f"GRANT USAGE ON SCHEMA public TO {APP_ROLE}, {OPERATOR_ROLE}"
+        return [*roles, _JOIN_OPERATORS, usage]
 
     def backwards(self, table: str) -> list[str]:
         return []

@@ -13,6 +13,7 @@ MODES = ["live", "test"]
 SCOPES = [*Scope.values, EVERYTHING]
 LONGEST_OVERLAP_HOURS = 7 * 24
 MOST_NETWORKS = 20
+_IPV4_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 class _NetworkField(serializers.CharField):
@@ -21,7 +22,10 @@ class _NetworkField(serializers.CharField):
     def to_internal_value(self, data: Any) -> str:
         text: str = super().to_internal_value(data)
         try:
-            return str(ipaddress.ip_network(text))
+            network = ipaddress.ip_network(text)
+            if network.version == 6 and network.subnet_of(_IPV4_MAPPED):
+                raise serializers.ValidationError("Write it as an IPv4 network.")
+            return str(network)
         except ValueError as exc:
             try:
                 hint = f"Did you mean {ipaddress.ip_network(text, strict=False)}?"

@@ -9,15 +9,20 @@ there nothing is sent.
 Operators' processes act for no tenant in particular; their role has a policy of its own.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import structlog
+from django.db import DatabaseError, NotSupportedError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, HttpResponseBase
 
 from accounts.identifiers import is_id
+
+log = structlog.get_logger(__name__)
 
 SETTING = "voicereel.tenant_id"
 
@@ -85,8 +90,31 @@ class TenantMiddleware:
             _leading.reset(token)
 
 
+def warn_unless_protected() -> None:
+    """Say so in the log if this process's database login sees all tenants' rows, whoever it acts for.
+
+    For web processes and workers as they start. A database that does not answer is not asked again.
+    """
+    if connection.vendor != "postgresql":
+        return
+    with contextlib.suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT rolsuper OR rolbypassrls OR coalesce(pg_has_role(current_user, "
+            "to_regrole('voicereel_operator')::oid, 'USAGE'), false) "
+            "FROM pg_roles WHERE rolname = current_user"
+        )
+        if cursor.fetchone()[0]:
+            log.warning(
+                "database.unprotected",
+                detail="This process's database login is a superuser's or an operator's, so row-level "
+                "security does not hold for it. Give web processes and workers one in voicereel_app: "
+                "docker/postgres/roles.sql.",
+            )
+    connection.close()
+
+
 def carry_tenant(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    """Have a new connection's statements bring their tenant along."""
+    """Have a new connection's statements bring their tenant along. A receiver of connection_created."""
     if connection.vendor == "postgresql" and _execute not in connection.execute_wrappers:
         connection.execute_wrappers.append(_execute)
 
@@ -95,6 +123,14 @@ def _execute(
     execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
     leading = _leading.get()
-    if leading is not None and not sql.startswith(_OF_TRANSACTIONS):
-        sql = f"{leading} {sql}"
+    if leading is None or sql.startswith(_OF_TRANSACTIONS):
+        return execute(sql, params, many, context)
+    used, raw = context["connection"], context["cursor"].cursor
+    if getattr(raw, "name", None) is None:
+        return execute(f"{leading} {sql}", params, many, context)
+    # A server-side cursor takes one statement alone, and lives as long as its transaction.
+    if not used.in_atomic_block:
+        raise NotSupportedError("Rows of a tenant are streamed inside a transaction alone.")
+    with used.connection.cursor() as own:
+        own.execute(leading)
     return execute(sql, params, many, context)

@@ -125,7 +125,7 @@ class Quarantine(models.Model):
     """The one place for a job that may have killed its last worker (synthesis.quarantine). One row."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    job_id = models.CharField(max_length=40, blank=True)
+    holder = models.CharField(max_length=60, blank=True)  # a job's id and attempt; "": nobody
     until = models.DateTimeField()
 
 

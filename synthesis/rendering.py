@@ -81,7 +81,7 @@ def claim_job(tenant_id: str, job_id: str) -> Job | None:
             abandoned = before.status == Job.Status.PROCESSING
             fruitless = before.fruitless_attempts + (1 if abandoned else 0)
         is_over = fruitless >= FRUITLESS_ATTEMPTS
-        if fruitless and not is_over and not quarantine.enter(job_id, now):
+        if fruitless and not is_over and not quarantine.enter(job_id, before.attempt + 1, now):
             return None
         claimed = (
             rows.claimable(now)

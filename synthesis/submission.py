@@ -61,7 +61,7 @@ def submit_job(api_key: ApiKey, request: Mapping[str, Any]) -> Job:
     errors += _language_errors(script, languages, engine)
     if errors or output is None:
         raise _refusal(errors)
-    admit_job(tenant.pk, live=api_key.live)
+    admit_job(tenant.pk, len(script), live=api_key.live)
     notices = {engine.notice(language) for language in languages} - {None}
     return _store(api_key, request, output, speakers, languages, sorted(map(str, notices)))
 
@@ -227,12 +227,26 @@ def cancel_job(job: Job) -> Job:
 
 
 def retry_job(job: Job) -> Job:
-    """Queue a failed or canceled job again; only what is missing will be spoken."""
+    """Queue a failed or canceled job again; only what is missing will be spoken.
+
+    Raises system_busy or too_many_concurrent_jobs, or validation_error (409) if it is neither.
+    """
     with transaction.atomic():
-        stopped = _row_of(job).filter(status__in=[Job.Status.FAILED, Job.Status.CANCELED])
-        if stopped.exists():
-            admit_job(job.tenant_id, live=job.live)
-        queued = stopped.update(
+        if _stopped(job).exists():
+            admit_job(job.tenant_id, job.lines_total - job.lines_done, live=job.live)
+        return requeue_job(job)
+
+
+def _stopped(job: Job) -> JobQuerySet:
+    return _row_of(job).filter(status__in=[Job.Status.FAILED, Job.Status.CANCELED])
+
+
+def requeue_job(job: Job) -> Job:
+    """As retry_job, beyond any limit: for operators, of jobs that failed through no fault of their
+    owners.
+    """
+    with transaction.atomic():
+        queued = _stopped(job).update(
             status=Job.Status.QUEUED,
             error_code="",
             error_detail="",

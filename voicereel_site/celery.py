@@ -49,6 +49,10 @@ def _log_as_of_nobody(**_: Any) -> None:
 @celeryd_after_setup.connect
 def _get_ready(instance: Any, **_: Any) -> None:
     """Before it takes its first message, a GPU's worker loads and warms up the engine."""
+    from accounts.tenancy import warn_unless_protected  # needs Django to be set up
+
+    if "operations" not in instance.app.amqp.queues.consume_from:
+        warn_unless_protected()
     try:
         if settings.METRICS_PORT:
             start_http_server(settings.METRICS_PORT)

@@ -117,7 +117,7 @@ class LocalStack:
         elif self.operations is None:
             self.operations = self._celery(
                 "voicereel_site",
-                *("-B", "--concurrency", "1", "--queues", "operations"),
+                *("-B", "--concurrency", "2", "--queues", "operations"),
                 environment=self.operators,
             )
         self.worker = self._celery(

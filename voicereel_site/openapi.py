@@ -195,7 +195,8 @@ def _guides() -> str:
         for code, kind in PROBLEMS.items()
     )
     plans = "\n".join(
-        f"| {plan} | {allowed.requests:,} in {allowed.window_s} s | {allowed.jobs:,} |"
+        f"| {plan} | {allowed.requests:,} in {allowed.window_s} s | {allowed.jobs:,} | "
+        f"{allowed.lines:,} |"
         for plan, allowed in ALLOWANCES.items()
     )
     problem = json.dumps(EXAMPLES["Problem"], indent=2)

@@ -102,7 +102,8 @@ PROBLEMS = {
         },
     ),
     "too_many_concurrent_jobs": ProblemKind(
-        (429,), "As many of your jobs are unfinished as your plan allows at a time."
+        (429,),
+        "As many of your jobs are unfinished, or of their lines, as your plan allows at a time.",
     ),
     "system_busy": ProblemKind(
         (503,), "More is waiting to be spoken, of everybody's, than can be done in good time."

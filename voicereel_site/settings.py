@@ -41,7 +41,7 @@ env = environ.Env(
     # A faster-whisper model on this machine, which transcribes references sent without a transcript.
     VOICEREEL_RECOGNISER_MODEL=(str, ""),
     # Beyond so many lines of all tenants in the queue, new jobs are refused: system_busy.
-    VOICEREEL_MOST_WAITING_LINES=(int, 20_000),
+    VOICEREEL_MOST_WAITING_LINES=(int, 100_000),
     VOICEREEL_METRICS_PORT=(int, 0),  # a worker's own metrics for Prometheus; unset: none
     # The bucket; unset: files live under var/audio. Credentials come as boto3 finds them, such as
     # from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or the machine's role.
@@ -104,6 +104,8 @@ ENCRYPTION_KEYS = env("VOICEREEL_ENCRYPTION_KEYS") or [
 DEBUG = False
 ALLOWED_HOSTS = env("VOICEREEL_ALLOWED_HOSTS")
 TRUSTED_PROXIES = env("VOICEREEL_TRUSTED_PROXIES")
+if TRUSTED_PROXIES < 0:
+    raise ImproperlyConfigured("VOICEREEL_TRUSTED_PROXIES is a number of proxies, 0 or more.")
 ROOT_URLCONF = "voicereel_site.urls"
 WSGI_APPLICATION = "voicereel_site.wsgi.application"
 USE_TZ = True

@@ -18,10 +18,13 @@ _MOST_NAMED = 100  # unknown fields; somebody who sends a million needs no list 
 def _mistyped(field: serializers.Field, value: Any) -> Any:
     """What is wrong with the JSON type of a field's value, by entry where it has some; None: nothing.
 
-    DRF takes 1 for "1", "1" for 1 and 0 for false. null is left to it.
+    DRF takes 1 for "1", "1" for 1 and 0 for false. null is left to it, and so are lists and objects so
+    long that they are refused for their length or hold what looks at itself.
     """
     match field, value:
         case _, None:
+            return None
+        case _, (list() | Mapping()) if len(value) > _MOST_NAMED:
             return None
         case serializers.ListField(), list():
             wrong = {i: _mistyped(field.child, entry) for i, entry in enumerate(value)}

@@ -33,3 +33,4 @@ django.setup(set_prefix=False)
 application = _Handler()
 # Now, or the first request of each process would wait a second for the imports of all views.
 import_module(settings.ROOT_URLCONF)
+import_module("accounts.tenancy").warn_unless_protected()

@@ -29,16 +29,16 @@ class Migration(migrations.Migration):
             model_name="outboxmessage",
             name="tenant_id",
             # Messages of before wait for a sweep to ask again.
-            field=models.CharField(default="", max_length=40),
-            preserve_default=False,
+            field=models.CharField(db_default="", max_length=40),
         ),
         migrations.AddField(
             model_name="tenant",
             name="region",
-            field=models.CharField(choices=[("home", "Home")], default="home", max_length=20),
+            field=models.CharField(choices=[("home", "Home")], db_default="home", default="home", max_length=20),
         ),
         MakeRoles(),
-        ProtectRows("Tenant", column="id", app="SELECT, UPDATE"),
+        # A column that may be written, so that the row may be locked; plan and retention are operators'.
+        ProtectRows("Tenant", column="id", app="SELECT, UPDATE (name)"),
         ProtectRows("ApiKey"),
         ProtectRows("UsedNonce"),
         ProtectRows("IdempotentReply"),

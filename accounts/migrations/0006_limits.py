@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='tenant',
             name='plan',
-            field=models.CharField(choices=[('standard', 'Standard'), ('business', 'Business'), ('enterprise', 'Enterprise')], default='standard', max_length=20),
+            field=models.CharField(choices=[('standard', 'Standard'), ('business', 'Business'), ('enterprise', 'Enterprise')], db_default='standard', default='standard', max_length=20),
         ),
     ]

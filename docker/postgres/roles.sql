@@ -10,9 +10,14 @@
 -- processes and workers, and voicereel_operations for the relay, beat with its worker, and operators'
 -- commands.
 
-CREATE ROLE voicereel_app NOLOGIN;       -- one tenant's rows at a time: row-level security
-CREATE ROLE voicereel_operator NOLOGIN;  -- all rows
+-- One tenant's rows at a time, by row-level security; and all rows.
+SELECT 'CREATE ROLE voicereel_app NOLOGIN'
+    WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'voicereel_app') \gexec
+SELECT 'CREATE ROLE voicereel_operator NOLOGIN'
+    WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'voicereel_operator') \gexec
 
 CREATE ROLE voicereel_migrator LOGIN PASSWORD :'owner' IN ROLE voicereel_operator;
 CREATE ROLE voicereel_web LOGIN PASSWORD :'app' IN ROLE voicereel_app;
 CREATE ROLE voicereel_operations LOGIN PASSWORD :'operator' IN ROLE voicereel_operator;
+
+-- Row-level security holds for the owner too: pg_dump needs a superuser, or a role with BYPASSRLS.

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
                         default=1, primary_key=True, serialize=False
                     ),
                 ),
-                ("job_id", models.CharField(blank=True, max_length=40)),
+                ("holder", models.CharField(blank=True, max_length=60)),
                 ("until", models.DateTimeField()),
             ],
         ),

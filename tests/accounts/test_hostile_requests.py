@@ -1,6 +1,7 @@
 """Requests that mean harm are refused as problem documents; ``Api`` asserts that of every refusal."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -300,3 +301,36 @@ def test_a_boolean_is_no_number(alder: Api) -> None:
     assert reply.json()["errors"] == [
         {"pointer": "/require_signature", "detail": "Send true or false."}
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name", "value"),
+    [
+        ("POST", "/v1/keys", "scopes", [1] * 1_000_000),
+        ("POST", "/v1/keys", "networks", ["x"] * 800_000),
+        ("POST", "/v1/synthesize", "captions", [1] * 1_000_000),
+        ("PUT", "/v1/pronunciations", "entries", [1] * 1_000_000),
+        ("PATCH", "/v1/speakers/{speaker}", "metadata", {f"{n:x}": 1 for n in range(300_000)}),
+    ],
+)
+def test_a_million_wrong_entries_are_not_looked_at_one_by_one(
+    alder: Api,
+    make_speaker: Callable[..., Speaker],
+    method: str,
+    path: str,
+    name: str,
+    value: Any,
+) -> None:
+    path = path.replace("{speaker}", make_speaker(alder).pk)
+    body = {name: value, "script": [{"speaker_id": "x", "text": "Hi."}]}
+    if path != "/v1/synthesize":
+        del body["script"]
+    sent = json.dumps(body, separators=(",", ":"))
+    assert len(sent) < 4 * MB
+    tracemalloc.start()
+    reply = alder.request(method, path, data=sent, content_type="application/json")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert reply.status_code == 422
+    assert len(reply.json()["errors"]) < 10
+    assert peak < 100 * MB

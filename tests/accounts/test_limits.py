@@ -24,7 +24,7 @@ from synthesis.tasks import sweep_jobs
 from tests.conftest import Api
 
 Submit = Callable[..., Any]
-SLOW = Allowance(requests=100, window_s=3_600, jobs=100)  # a token in 36 s
+SLOW = Allowance(requests=100, window_s=3_600, jobs=100, lines=1_000)  # a token in 36 s
 
 on_redis = pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis in this profile")
 
@@ -41,8 +41,11 @@ class Clock:
 def allow(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Change what the standard plan allows; buckets begin anew."""
 
-    def change(requests: int = 600, window_s: int = 60, jobs: int = 100) -> None:
-        monkeypatch.setitem(ALLOWANCES, Plan.STANDARD, Allowance(requests, window_s, jobs))
+    def change(
+        requests: int = 600, window_s: int = 60, jobs: int = 100, lines: int = 4_000
+    ) -> None:
+        allowance = Allowance(requests, window_s, jobs, lines)
+        monkeypatch.setitem(ALLOWANCES, Plan.STANDARD, allowance)
         limits._buckets.cache_clear()
 
     return change
@@ -79,7 +82,7 @@ def test_a_thousand_at_once_get_as_many_tokens_as_there_are(
 def test_a_bucket_fills_evenly_and_never_above_its_quota() -> None:
     clock = Clock()
     buckets = ProcessBuckets(clock)
-    allowance = Allowance(requests=10, window_s=20, jobs=1)
+    allowance = Allowance(requests=10, window_s=20, jobs=1, lines=1)
     assert [buckets.take("ten_a", allowance)[0] for _ in range(12)] == [True] * 10 + [False] * 2
     clock.now += 1.9
     assert buckets.take("ten_a", allowance)[0] is False
@@ -94,7 +97,7 @@ def test_a_bucket_fills_evenly_and_never_above_its_quota() -> None:
 def test_a_bucket_in_redis_fills_evenly_too() -> None:
     buckets = RedisBuckets(settings.REDIS_URL)
     tenant_id = f"ten_{timezone.now().timestamp()}"
-    allowance = Allowance(requests=2, window_s=1, jobs=1)
+    allowance = Allowance(requests=2, window_s=1, jobs=1, lines=1)
     assert [buckets.take(tenant_id, allowance)[0] for _ in range(3)] == [True, True, False]
     threading.Event().wait(0.55)
     assert [buckets.take(tenant_id, allowance)[0] for _ in range(2)] == [True, False]
@@ -135,7 +138,7 @@ def test_a_redis_that_is_away_stops_nobody_and_is_left_alone_for_a_while(
 def test_what_the_headers_say(
     tokens: float, taken: bool, retry_after_s: int, expected: tuple[str, str]
 ) -> None:
-    limit = RateLimit("standard", Allowance(600, 60, 100), taken, tokens)
+    limit = RateLimit("standard", Allowance(600, 60, 100, 4_000), taken, tokens)
     headers = limit.headers()
     assert (headers["RateLimit-Policy"], headers["RateLimit"]) == expected
     assert limit.retry_after_s == retry_after_s
@@ -176,7 +179,9 @@ def test_who_is_not_known_is_told_of_no_limit(db: None) -> None:
 
 def test_a_plan_can_be_set(alder: Api, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("set_plan", alder.tenant.pk, "business")
-    assert capsys.readouterr().out == "business: 6,000 requests in 60 s, 1,000 unfinished jobs.\n"
+    assert capsys.readouterr().out == (
+        "business: 6,000 requests in 60 s, 1,000 unfinished jobs with 20,000 lines to be spoken.\n"
+    )
     assert alder.get("/v1/jobs")["RateLimit-Policy"] == '"business";q=6000;w=60'
     with pytest.raises(CommandError, match="no tenant ten_x"):
         call_command("set_plan", "ten_x", "business")

@@ -77,6 +77,7 @@ def test_networks_are_written_down_as_they_are_understood(alder: Api) -> None:
         ("203.0.113.9/24", "Did you mean 203.0.113.0/24?"),
         ("here", "Write it as 203.0.113.0/24"),
         ("203.0.113.0/33", "Write it as"),
+        ("::ffff:203.0.113.0/120", "Write it as an IPv4 network."),
     ],
 )
 def test_what_is_no_network_is_refused(alder: Api, network: str, hint: str) -> None:

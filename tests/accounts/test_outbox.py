@@ -140,12 +140,12 @@ def test_a_refused_message_waits_longer_each_time_but_never_over_ten_minutes(
 
 @pytest.mark.django_db(transaction=True)
 def test_one_message_that_fails_does_not_hold_up_the_others(broken_broker: Path) -> None:
-    default_storage.save("t/held/a.flac", ContentFile(b"x"))
+    default_storage.save(f"t/{TENANT}/held/a.flac", ContentFile(b"x"))
     ask_for_task(TASK, job("job_first"))
-    ask_to_delete_files(TENANT, "t/held")
+    ask_to_delete_files(TENANT, f"t/{TENANT}/held")
     fall_due()
     assert relay() == 1
-    assert files_below("t/held") == []
+    assert files_below(f"t/{TENANT}/held") == []
     assert OutboxMessage.objects.get().subject == "job_first"
 
 
@@ -170,8 +170,8 @@ def test_messages_that_cannot_leave_take_no_others_place(monkeypatch: pytest.Mon
     monkeypatch.setattr(outbox, "delete_below", refuse)
     monkeypatch.setattr(outbox, "_BATCH", 3)
     for number in range(5):
-        ask_to_delete_files(TENANT, f"t/stuck/{number}")
-        ask_to_delete_files(TENANT, f"t/stuck/{number}")
+        ask_to_delete_files(TENANT, f"t/{TENANT}/stuck/{number}")
+        ask_to_delete_files(TENANT, f"t/{TENANT}/stuck/{number}")
     ask_for_task(TASK, job("job_behind"), after=timedelta(seconds=1))
     fall_due()
     assert relay() == 1
@@ -181,7 +181,7 @@ def test_messages_that_cannot_leave_take_no_others_place(monkeypatch: pytest.Mon
         OutboxMessage.objects.filter(attempts=0).update(due_at=timezone.now())
         relay()
     tried = OutboxMessage.objects.filter(attempts__gt=0).values_list("subject", flat=True)
-    assert sorted(tried) == [f"t/stuck/{number}" for number in range(5)]
+    assert sorted(tried) == [f"t/{TENANT}/stuck/{number}" for number in range(5)]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -282,8 +282,8 @@ def test_a_relay_that_died_in_the_middle_of_a_deletion_leaves_the_rest_to_the_ne
         pass
 
     for number in range(3):
-        default_storage.save(f"t/halfway/{number}.flac", ContentFile(b"x"))
-    ask_to_delete_files(TENANT, "t/halfway")
+        default_storage.save(f"t/{TENANT}/halfway/{number}.flac", ContentFile(b"x"))
+    ask_to_delete_files(TENANT, f"t/{TENANT}/halfway")
     delete = default_storage.delete
 
     def die_after_one(name: str) -> None:
@@ -294,10 +294,10 @@ def test_a_relay_that_died_in_the_middle_of_a_deletion_leaves_the_rest_to_the_ne
         patch.setattr(default_storage, "delete", die_after_one)
         with pytest.raises(Killed):
             relay()
-    assert len(files_below("t/halfway")) == 2
+    assert len(files_below(f"t/{TENANT}/halfway")) == 2
     fall_due()
     assert relay() == 1
-    assert files_below("t/halfway") == []
+    assert files_below(f"t/{TENANT}/halfway") == []
 
 
 def test_a_message_that_does_not_fit_on_the_disk_is_not_left_by_half(
@@ -319,22 +319,22 @@ def test_a_message_that_does_not_fit_on_the_disk_is_not_left_by_half(
 @pytest.mark.django_db
 def test_files_are_deleted_below_a_folder_and_nowhere_else() -> None:
     for name in ("one/a.flac", "one/lines/b.flac", "one/lines/deep/c.flac", "one0/d.flac"):
-        default_storage.save(f"t/erasing/{name}", ContentFile(b"x"))
-    ask_to_delete_files(TENANT, "t/erasing/one")
-    assert len(files_below("t/erasing")) == 4
+        default_storage.save(f"t/{TENANT}/erasing/{name}", ContentFile(b"x"))
+    ask_to_delete_files(TENANT, f"t/{TENANT}/erasing/one")
+    assert len(files_below(f"t/{TENANT}/erasing")) == 4
     assert relay() == 1
-    assert files_below("t/erasing") == ["t/erasing/one0/d.flac"]
+    assert files_below(f"t/{TENANT}/erasing") == [f"t/{TENANT}/erasing/one0/d.flac"]
     assert not OutboxMessage.objects.exists()
 
 
 @pytest.mark.django_db
 def test_files_that_are_gone_can_be_deleted_again() -> None:
-    default_storage.save("t/twice/a.flac", ContentFile(b"x"))
-    ask_to_delete_files(TENANT, "t/twice")
-    ask_to_delete_files(TENANT, "t/twice")
-    ask_to_delete_files(TENANT, "t/never-was")
+    default_storage.save(f"t/{TENANT}/twice/a.flac", ContentFile(b"x"))
+    ask_to_delete_files(TENANT, f"t/{TENANT}/twice")
+    ask_to_delete_files(TENANT, f"t/{TENANT}/twice")
+    ask_to_delete_files(TENANT, f"t/{TENANT}/never-was")
     assert relay() + relay() == 3
-    assert files_below("t/twice") == []
+    assert files_below(f"t/{TENANT}/twice") == []
     assert not OutboxMessage.objects.exists()
 
 
@@ -345,3 +345,16 @@ def test_a_message_of_a_kind_we_do_not_know_stays_and_deletes_nothing() -> None:
     assert relay() == 0
     assert files_below("t/strange") == ["t/strange/a.flac"]
     assert OutboxMessage.objects.get().last_error
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_has_another_tenants_files_deleted() -> None:
+    """The relay may delete all files, and the app may write messages of its own tenant's."""
+    default_storage.save("t/ten_other/a.flac", ContentFile(b"x"))
+    ask_to_delete_files(TENANT, "t/ten_other")
+    ask_to_delete_files(TENANT, f"t/{TENANT}")
+    assert relay() == 0
+    assert files_below("t/ten_other") == ["t/ten_other/a.flac"]
+    assert {m.last_error for m in OutboxMessage.objects.exclude(last_error="")} == {
+        "ValueError: the files are another tenant's"
+    }

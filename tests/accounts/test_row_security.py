@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import ProgrammingError, connection, transaction
+from django.db import NotSupportedError, ProgrammingError, connection, transaction
 from django.utils import timezone
 
 from accounts.keys import find_key
 from accounts.models import ApiKey, OutboxMessage, Tenant
 from accounts.row_security import APP_ROLE, OPERATOR_ROLE
-from accounts.tenancy import acting_for, acting_for_owner_of_key
+from accounts.tenancy import acting_for, acting_for_owner_of_key, warn_unless_protected
 from billing.models import UsageEvent
 from speakers.models import Speaker
 from synthesis.models import Job
@@ -178,6 +178,37 @@ def test_a_part_of_a_transaction_that_was_undone_leaves_the_tenant_bound(
         with pytest.raises(ProgrammingError), transaction.atomic():
             asked("SELECT no_such_column")
         assert Job._base_manager.count() == 1
+
+
+def test_rows_are_streamed_for_their_tenant_inside_a_transaction(
+    alder: Api, birch: Api, as_app: None
+) -> None:
+    with acting_for(alder.tenant.pk):
+        with transaction.atomic():
+            assert [job.tenant_id for job in Job._base_manager.iterator()] == [alder.tenant.pk]
+        with pytest.raises(NotSupportedError, match="inside a transaction"):
+            list(Job._base_manager.iterator())
+
+
+def test_a_tenant_cannot_change_its_own_plan(alder: Api, as_app: None) -> None:
+    with acting_for(alder.tenant.pk):
+        for column in ("plan", "retention_hours", "region"):
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                asked(f"UPDATE accounts_tenant SET {column} = DEFAULT")
+        with transaction.atomic():
+            assert Tenant.objects.select_for_update(no_key=True).get().pk == alder.tenant.pk
+
+
+def test_a_login_that_sees_all_tenants_is_warned_of(
+    as_app: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_unless_protected()
+    assert "database.unprotected" not in caplog.text
+
+
+def test_a_superuser_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    warn_unless_protected()
+    assert "database.unprotected" in caplog.text
 
 
 def test_a_key_is_found_before_its_tenant_is_known(alder: Api, birch: Api, as_app: None) -> None:

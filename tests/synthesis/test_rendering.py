@@ -19,7 +19,7 @@ from accounts.outbox import relay
 from billing.models import UsageEvent
 from speakers.enrollment import retire_speaker
 from speakers.models import Speaker
-from synthesis import rendering, storage
+from synthesis import quarantine, rendering, storage
 from synthesis.engines.base import FailedLine, LineToSpeak, SpokenLine
 from synthesis.engines.tone import ToneEngine
 from synthesis.models import Job, Line, Quarantine
@@ -61,7 +61,7 @@ def abandon(job_id: str) -> None:
     """Let the leases run out, as if the worker had died."""
     past = timezone.now() - timedelta(seconds=1)
     Job.objects.filter(pk=job_id).update(lease_expires_at=past)
-    Quarantine.objects.filter(job_id=job_id).update(until=past)
+    Quarantine.objects.filter(holder__startswith=job_id).update(until=past)
 
 
 def claim_job(job_id: str) -> Job | None:
@@ -385,6 +385,21 @@ def test_a_suspect_whose_worker_died_again_frees_the_quarantine(alder: Api, subm
     assert claim_job(ids[1]) is None
     abandon(ids[0])
     assert claimed(ids[1]).fruitless_attempts == 1
+
+
+def test_a_worker_that_lost_a_suspect_makes_no_room_while_another_has_it(
+    alder: Api, submit: Submit
+) -> None:
+    ids = [submit(alder)["id"] for _ in range(2)]
+    for job_id in ids:
+        claimed(job_id)
+        abandon(job_id)
+    lost = claimed(ids[0])
+    # Given back, and claimed by another worker before the first has left.
+    Job.objects.filter(pk=ids[0]).update(status="queued", lease_expires_at=None)
+    assert claimed(ids[0]).attempt == lost.attempt + 1
+    quarantine.leave(lost)
+    assert claim_job(ids[1]) is None
 
 
 @pytest.mark.parametrize(

@@ -23,5 +23,5 @@ class Command(BaseCommand):
         allowance = allowance_of(plan)
         self.stdout.write(
             f"{plan}: {allowance.requests:,} requests in {allowance.window_s} s, "
-            f"{allowance.jobs:,} unfinished jobs."
+            f"{allowance.jobs:,} unfinished jobs with {allowance.lines:,} lines to be spoken."
         )

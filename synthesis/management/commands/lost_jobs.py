@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from synthesis.models import Job
-from synthesis.submission import retry_job
+from synthesis.submission import requeue_job
 
 
 class Command(BaseCommand):
@@ -29,5 +29,5 @@ class Command(BaseCommand):
             lost = lost.filter(pk__in=wanted)
             if unknown := set(wanted) - set(lost.values_list("pk", flat=True)):
                 raise CommandError(f"Not among the lost jobs: {', '.join(sorted(unknown))}")
-        requeued = [retry_job(job).pk for job in lost]
+        requeued = [requeue_job(job).pk for job in lost]
         self.stdout.write(f"{len(requeued)} requeued")
