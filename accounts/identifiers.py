@@ -39,5 +39,13 @@ def job_id() -> str:
     return new_id("job")
 
 
+def webhook_endpoint_id() -> str:
+    return new_id("whe")
+
+
+def message_id() -> str:
+    return new_id("msg")
+
+
 def event_id() -> str:
     return new_id("evt")

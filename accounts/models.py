@@ -159,3 +159,48 @@ class OutboxMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.payload.get('task', '')} {self.subject}"
+
+
+class WebhookEndpoint(TenantOwned):
+    """An address of a customer's that wants to be told of events (accounts.webhooks)."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.webhook_endpoint_id)
+    url = models.CharField(max_length=2_000)
+    description = models.CharField(max_length=200, blank=True)
+    events = models.JSONField(default=everything)  # types of events; * is all
+    secret = models.BinaryField()  # encrypted for this row, as the next (accounts.encryption)
+    earlier_secret = models.BinaryField(null=True)  # signs beside the new one for a while
+    earlier_secret_until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    failing_since = models.DateTimeField(null=True)  # when the first of all attempts since failed
+    disabled_at = models.DateTimeField(null=True)
+    disabled_reason = models.CharField(max_length=300, blank=True)
+
+
+class WebhookDelivery(TenantOwned):
+    """A message to one endpoint. Its id is the ``webhook-id``, the same in every attempt."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.message_id)
+    endpoint = models.ForeignKey(
+        WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries"
+    )
+    event = models.CharField(max_length=40)
+    body = models.TextField()  # as it is sent, to the byte
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
+    created_at = models.DateTimeField(auto_now_add=True)
+    next_attempt_at = models.DateTimeField(null=True)
+    give_up_at = models.DateTimeField()
+    delivered_at = models.DateTimeField(null=True)
+    attempt_count = models.PositiveIntegerField(default=0)
+    attempts = models.JSONField(default=list)  # the last ones: [{at, status, error, duration_ms}]
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["status", "next_attempt_at"], name="deliveries_to_sweep"),
+            models.Index(fields=["endpoint", "id"], name="deliveries_by_endpoint"),
+        ]

@@ -14,6 +14,8 @@ class Scope(TextChoices):
     JOBS_WRITE = "jobs:write"
     PRONUNCIATIONS_READ = "pronunciations:read"
     PRONUNCIATIONS_WRITE = "pronunciations:write"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
 

@@ -18,6 +18,7 @@ from accounts.models import ApiKey
 from accounts.outbox import ask_for_task, ask_to_delete_files
 from speakers.analysis import analyse, failure_reasons
 from speakers.decoding import REFERENCE_RATE, DecodedClip, Waveform
+from speakers.events import tell_of_speaker
 from speakers.models import ReferenceClip, Speaker, SpeakerQuerySet, speaker_folder
 from voicereel_site.errors import FieldError, Refusal
 
@@ -187,7 +188,16 @@ def transcript_of(speaker: Speaker) -> str:
 
 def fail_speaker(speaker: Speaker, reasons: list[dict[str, str]]) -> None:
     """Mark a speaker failed, with reasons that a person can act on."""
-    _row_of(speaker).filter(status=Speaker.Status.PROCESSING).update(
-        status=Speaker.Status.FAILED, failure_reasons=reasons, analysis_lease_expires_at=None
-    )
+    with transaction.atomic():
+        failed = (
+            _row_of(speaker)
+            .filter(status=Speaker.Status.PROCESSING)
+            .update(
+                status=Speaker.Status.FAILED,
+                failure_reasons=reasons,
+                analysis_lease_expires_at=None,
+            )
+        )
+        if failed:
+            tell_of_speaker(speaker, Speaker.Status.FAILED)
     log.info("speaker.failed", speaker_id=speaker.pk, codes=[r["code"] for r in reasons])

@@ -32,6 +32,7 @@ from synthesis.audio import write_audio
 from synthesis.captions import write_captions
 from synthesis.engines import engine_for, tone
 from synthesis.engines.base import FailedLine, LineToSpeak, SpokenLine
+from synthesis.events import tell_of_job
 from synthesis.formats import OutputChoice
 from synthesis.models import LEASE, Job, JobQuerySet, Line
 from synthesis.pronunciations import pronunciations_of
@@ -417,6 +418,7 @@ def finish_job(
             raise JobLost
         if job.live:
             _record_usage(job, timeline, lines, now)
+        tell_of_job(job, Job.Status.SUCCEEDED)
     log.info("job.succeeded", audio_ms=timeline.duration_ms)
 
 
@@ -449,15 +451,18 @@ def _record_usage(
 def fail_job(job: Job, code: str, detail: str, line_id: str = "") -> None:
     """Mark a claimed job failed, unless it is not ours any more."""
     now = timezone.now()
-    failed = _ours(job).update(
-        status=Job.Status.FAILED,
-        lease_expires_at=None,
-        finished_at=now,
-        expires_at=job.expiry(now),
-        error_code=code,
-        error_detail=detail,
-        error_line_id=line_id,
-    )
+    with transaction.atomic():
+        failed = _ours(job).update(
+            status=Job.Status.FAILED,
+            lease_expires_at=None,
+            finished_at=now,
+            expires_at=job.expiry(now),
+            error_code=code,
+            error_detail=detail,
+            error_line_id=line_id,
+        )
+        if failed:
+            tell_of_job(job, Job.Status.FAILED)
     if failed:
         log.warning("job.failed", job_id=job.pk, code=code)
 

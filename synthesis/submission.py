@@ -17,6 +17,7 @@ from synthesis.admission import admit_job
 from synthesis.captions import KINDS
 from synthesis.engines import engine_for
 from synthesis.engines.base import SpeechEngine
+from synthesis.events import tell_of_job
 from synthesis.formats import OutputChoice, choose_output
 from synthesis.models import Job, JobQuerySet, Line
 from synthesis.storage import erase_files
@@ -212,12 +213,15 @@ def cancel_job(job: Job) -> Job:
     """Stop a job that has not finished. Lines that are spoken are kept for a retry."""
     now = timezone.now()
     running = _row_of(job).filter(status__in=[Job.Status.QUEUED, Job.Status.PROCESSING])
-    canceled = running.update(
-        status=Job.Status.CANCELED,
-        finished_at=now,
-        expires_at=job.expiry(now),
-        lease_expires_at=None,
-    )
+    with transaction.atomic():
+        canceled = running.update(
+            status=Job.Status.CANCELED,
+            finished_at=now,
+            expires_at=job.expiry(now),
+            lease_expires_at=None,
+        )
+        if canceled:
+            tell_of_job(job, Job.Status.CANCELED)
     job.refresh_from_db()
     if not canceled and job.status != Job.Status.CANCELED:
         raise Refusal(

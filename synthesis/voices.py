@@ -6,6 +6,7 @@ from django.db import transaction
 from accounts.models import Tenant
 from speakers.decoding import REFERENCE_RATE
 from speakers.enrollment import fail_speaker, measure_reference, transcript_of
+from speakers.events import tell_of_speaker
 from speakers.models import Speaker
 from synthesis.engines import get_engine
 from synthesis.engines.base import EngineError
@@ -38,9 +39,10 @@ def prepare_speaker(speaker: Speaker) -> None:
             Tenant.objects.select_for_update(no_key=True).get(pk=speaker.tenant_id)
             if voice.preset in _taken_presets(speaker.tenant) and round_number < _ROUNDS - 1:
                 continue
-            Speaker.objects.for_tenant(speaker.tenant).filter(
+            rows = Speaker.objects.for_tenant(speaker.tenant).filter(
                 pk=speaker.pk, status=Speaker.Status.PROCESSING, deleted_at=None
-            ).update(
+            )
+            ready = rows.update(
                 status=Speaker.Status.READY,
                 analysis_lease_expires_at=None,
                 voice_engine=engine.name,
@@ -49,6 +51,8 @@ def prepare_speaker(speaker: Speaker) -> None:
                 voice_similarity=voice.similarity,
                 voice_data=dict(voice.data),
             )
+            if ready:
+                tell_of_speaker(speaker, Speaker.Status.READY)
         log.info("speaker.ready", speaker_id=speaker.pk, mode=voice.mode)
         return
 

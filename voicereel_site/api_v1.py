@@ -3,6 +3,13 @@
 from django.urls import path
 
 from accounts.api import KeyListView, KeyView, RevokeKeyView, RotateKeyView
+from accounts.webhooks.api import (
+    ReplayWebhookDeliveryView,
+    RotateWebhookSecretView,
+    WebhookDeliveryListView,
+    WebhookEndpointListView,
+    WebhookEndpointView,
+)
 from speakers.api import SpeakerListView, SpeakerView
 from synthesis.api import (
     CancelJobView,
@@ -29,5 +36,10 @@ urlpatterns = [
     path("keys/<str:key_id>", KeyView.as_view()),
     path("keys/<str:key_id>/rotate", RotateKeyView.as_view()),
     path("keys/<str:key_id>/revoke", RevokeKeyView.as_view()),
+    path("webhook-endpoints", WebhookEndpointListView.as_view()),
+    path("webhook-endpoints/<str:endpoint_id>", WebhookEndpointView.as_view()),
+    path("webhook-endpoints/<str:endpoint_id>/rotate", RotateWebhookSecretView.as_view()),
+    path("webhook-endpoints/<str:endpoint_id>/deliveries", WebhookDeliveryListView.as_view()),
+    path("webhook-deliveries/<str:delivery_id>/replay", ReplayWebhookDeliveryView.as_view()),
     path("files/<str:token>/<str:filename>", download_file, name="file"),
 ]

@@ -84,6 +84,39 @@ _QUEUED = {
     "captions": None,
     "links_expire_at": None,
 }
+_ENDPOINT = "whe_01k9zt0c4n7r5t3w1y8b6d2fgh"
+_ENDPOINT_SHOWN = {
+    "id": _ENDPOINT,
+    "url": "https://example.com/hooks/voicereel",
+    "description": "production",
+    "events": ["*"],
+    "enabled": True,
+    "disabled_reason": None,
+    "failing_since": None,
+    "created_at": "2026-11-25T08:30:00Z",
+}
+_DELIVERY_SHOWN = {
+    "id": "msg_01k9zte5r8m1n3b6v0c2d4fgha",
+    "endpoint_id": _ENDPOINT,
+    "event": "job.canceled",
+    "status": "pending",
+    "created_at": "2026-11-25T09:05:02Z",
+    "delivered_at": None,
+    "next_attempt_at": "2026-11-25T09:05:08Z",
+    "attempts": [
+        {
+            "at": "2026-11-25T09:05:03Z",
+            "status": 503,
+            "error": "Answered 503.",
+            "duration_ms": 84,
+        }
+    ],
+    "message": {
+        "type": "job.canceled",
+        "timestamp": "2026-11-25T09:05:02.120000Z",
+        "data": {"id": _JOB, "status": "canceled"},
+    },
+}
 _ENTRIES = [{"language": "en", "written": "SQL", "spoken": "sequel"}]
 
 EXAMPLES: dict[str, Any] = {
@@ -114,6 +147,16 @@ EXAMPLES: dict[str, Any] = {
     },
     "ReplacePronunciationsRequest": {"entries": _ENTRIES},
     "PronunciationDictionary": {"entries": _ENTRIES},
+    "CreateWebhookEndpointRequest": {
+        "url": "https://example.com/hooks/voicereel",
+        "description": "production",
+    },
+    "UpdateWebhookEndpointRequest": {"events": ["job.succeeded", "job.failed"]},
+    "WebhookEndpointResponse": _ENDPOINT_SHOWN,
+    "NewWebhookEndpointResponse": _ENDPOINT_SHOWN | {"secret": "whsec_" + "x" * 43 + "="},
+    "WebhookEndpointPage": {"data": [_ENDPOINT_SHOWN], "next_cursor": None},
+    "WebhookDeliveryResponse": _DELIVERY_SHOWN,
+    "WebhookDeliveryPage": {"data": [_DELIVERY_SHOWN], "next_cursor": None},
     "CreateKeyRequest": {
         "label": "nightly",
         "scopes": ["jobs:read", "jobs:write", "speakers:read"],
@@ -165,5 +208,7 @@ ANSWERS: dict[str, Any] = {
         "expires_at": "2026-12-25T09:05:02Z",
     },
     "updateSpeaker": _SPEAKER_SHOWN | {"name": "Anna (studio)"},
+    "updateWebhookEndpoint": _ENDPOINT_SHOWN | {"events": ["job.failed", "job.succeeded"]},
+    "replayWebhookDelivery": _DELIVERY_SHOWN | {"next_attempt_at": "2026-11-25T11:00:00Z"},
     "revokeKey": _KEY_SHOWN | {"revoked_at": "2026-11-25T09:30:00Z"},
 }

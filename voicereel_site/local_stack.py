@@ -107,9 +107,9 @@ class LocalStack:
         """One process: tasks are threads, because the engine's model is loaded once. For fish-speech
         there is a second one, as for each GPU in production.
         """
-        queues = ["default", "render"]
+        queues = ["default", "render", "webhooks"]
         if self.environment.get("VOICEREEL_ENGINE") == "fish":
-            queues = ["default"]
+            queues = ["default", "webhooks"]
             self.start_engine(application)
         beat = [] if self._has_roles else ["-B"]
         if not self._has_roles:

@@ -106,7 +106,7 @@ def _refusals(operation: dict[str, Any]) -> list[int]:
     statuses = [401, 403, 429, 503]
     if "path" in places:
         statuses.append(404)
-    if "path" in places and operation["operationId"] in _MAY_BE_TOO_LATE:
+    if operation["operationId"] in _MAY_BE_TOO_LATE:
         statuses.append(409)
     if "query" in places or "header" in places or "requestBody" in operation:
         statuses.append(422)
@@ -131,9 +131,25 @@ def _add_links(operation: dict[str, Any]) -> None:
 _LINKS = {
     "registerSpeaker": ("speaker_id", ("getSpeaker", "updateSpeaker", "deleteSpeaker")),
     "synthesize": ("job_id", ("getJob", "cancelJob", "retryJob", "deleteJob")),
+    "createWebhookEndpoint": (
+        "endpoint_id",
+        (
+            "getWebhookEndpoint",
+            "updateWebhookEndpoint",
+            "rotateWebhookSecret",
+            "listWebhookDeliveries",
+            "deleteWebhookEndpoint",
+        ),
+    ),
     "createKey": ("key_id", ("getKey", "rotateKey", "revokeKey")),
 }
-_MAY_BE_TOO_LATE = {"cancelJob", "retryJob", "rotateKey"}
+_MAY_BE_TOO_LATE = {
+    "cancelJob",
+    "createWebhookEndpoint",
+    "replayWebhookDelivery",
+    "retryJob",
+    "rotateKey",
+}
 
 
 def _add_examples(carrier: dict[str, Any], operation_id: str = "") -> None:
@@ -202,7 +218,7 @@ def _guides() -> str:
     problem = json.dumps(EXAMPLES["Problem"], indent=2)
     pages = [
         (_GUIDES / f"{name}.md").read_text()
-        for name in ("start", "captions", "errors", "limits", "signatures")
+        for name in ("start", "captions", "errors", "limits", "webhooks", "signatures")
     ]
     text = "\n".join(pages)
     for place, value in (("{codes}", codes), ("{plans}", plans), ("{problem}", problem)):

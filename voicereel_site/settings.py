@@ -31,6 +31,8 @@ env = environ.Env(
     VOICEREEL_HTTPS=(bool, False),  # behind a TLS proxy that sets X-Forwarded-Proto
     # How many proxies stand before the web process, each of which adds to X-Forwarded-For.
     VOICEREEL_TRUSTED_PROXIES=(int, 0),
+    # Networks (CIDR) that are not public and that webhooks may go to all the same, over http too.
+    VOICEREEL_WEBHOOK_NETWORKS=(list, []),
     VOICEREEL_LOG_LEVEL=(str, "INFO"),
     VOICEREEL_ENGINE=(str, "kokoro"),  # kokoro | fish | tone
     # kokoro: lines spoken at the same time; fish: processes that find English word times
@@ -103,6 +105,7 @@ ENCRYPTION_KEYS = env("VOICEREEL_ENCRYPTION_KEYS") or [
 
 DEBUG = False
 ALLOWED_HOSTS = env("VOICEREEL_ALLOWED_HOSTS")
+WEBHOOK_NETWORKS = env("VOICEREEL_WEBHOOK_NETWORKS")
 TRUSTED_PROXIES = env("VOICEREEL_TRUSTED_PROXIES")
 if TRUSTED_PROXIES < 0:
     raise ImproperlyConfigured("VOICEREEL_TRUSTED_PROXIES is a number of proxies, 0 or more.")
@@ -272,6 +275,8 @@ SPECTACULAR_SETTINGS = {
         {"name": "synthesize", "description": "From a script to a job."},
         {"name": "jobs", "description": "How far a script is, and its files."},
         {"name": "pronunciations", "description": "How words of yours are spoken."},
+        {"name": "webhook-endpoints", "description": "Addresses of yours that are told of events."},
+        {"name": "webhook-deliveries", "description": "What was told, and whether it arrived."},
         {"name": "keys", "description": "Who may use the API in your name, and for what."},
     ],
     "SERVE_INCLUDE_SCHEMA": False,
@@ -283,6 +288,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "JobStatus": "synthesis.models.Job.Status",
         "SpeakerStatus": "speakers.models.Speaker.Status",
+        "WebhookDeliveryStatus": "accounts.models.WebhookDelivery.Status",
     },
 }
 
@@ -293,12 +299,16 @@ CELERY = {
     "task_routes": {
         "synthesis.render_job": {"queue": ENGINE_QUEUE},
         "synthesis.prepare_speaker": {"queue": "gpu" if ENGINE == "fish" else "default"},
+        # What waits for other people's servers.
+        "accounts.deliver_webhook": {"queue": "webhooks"},
         # What looks at all tenants' rows: its worker has the operators' role.
         **{
             task: {"queue": "operations"}
             for task in (
+                "accounts.forget_deliveries",
                 "accounts.forget_nonces",
                 "accounts.forget_replies",
+                "accounts.sweep_deliveries",
                 "speakers.sweep_speakers",
                 "synthesis.erase_expired_jobs",
                 "synthesis.reconcile_storage",
@@ -339,6 +349,8 @@ CELERY = {
             ("erase-expired-jobs", "synthesis.erase_expired_jobs", 60.0),
             ("forget-replies", "accounts.forget_replies", 3600.0),
             ("forget-nonces", "accounts.forget_nonces", 600.0),
+            ("sweep-deliveries", "accounts.sweep_deliveries", 30.0),
+            ("forget-deliveries", "accounts.forget_deliveries", 3600.0),
             ("sweep-scratch", "accounts.sweep_scratch", 3600.0),
             ("reconcile-storage", "synthesis.reconcile_storage", 24 * 3600.0),
         )

@@ -47,6 +47,7 @@ from .errors import (
 from .models import (
     ApiKey,
     AudioFile,
+    DeliveryAttempt,
     FailureReason,
     Job,
     JobError,
@@ -56,7 +57,10 @@ from .models import (
     Progress,
     Pronunciation,
     Speaker,
+    WebhookDelivery,
+    WebhookEndpoint,
 )
+from .webhooks import InvalidWebhook, verify_webhook
 
 __all__ = [
     "ApiError",
@@ -73,6 +77,7 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "ConsentRequired",
+    "DeliveryAttempt",
     "DownloadCorrupt",
     "FailureReason",
     "FieldError",
@@ -84,6 +89,7 @@ __all__ = [
     "InvalidArgument",
     "InvalidRequest",
     "InvalidSignature",
+    "InvalidWebhook",
     "Job",
     "JobError",
     "JobFailed",
@@ -111,5 +117,8 @@ __all__ = [
     "TooManyConcurrentJobs",
     "VoiceReelError",
     "WaitTimeout",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "__version__",
+    "verify_webhook",
 ]

@@ -24,6 +24,7 @@ from .request_file import read_request
 from .script_text import SpeakerNames
 from .session import Session, json_option, pass_session, yes_option
 from .terminal import duration, in_bytes, in_lines, one_line, table
+from .webhook_commands import webhooks
 
 FORMATS = ("wav", "mp3", "flac", "opus", "m4a")
 CAPTION_KINDS = ("json", "vtt", "srt")
@@ -514,6 +515,7 @@ def set_pronunciations(session: Session, file: Path) -> None:
 
 
 cli.add_command(keys)
+cli.add_command(webhooks)
 cli.add_command(register_speaker, "register")
 cli.add_command(list_speakers, "list-speakers")
 cli.add_command(show_job, "job")

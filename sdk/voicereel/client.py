@@ -36,6 +36,7 @@ from .models import (
     ApiKey,
     AudioFile,
     CaptionKind,
+    Event,
     Job,
     JobStatus,
     KeyMode,
@@ -45,6 +46,8 @@ from .models import (
     Pronunciation,
     Scope,
     Speaker,
+    WebhookDelivery,
+    WebhookEndpoint,
 )
 from .retry import RETRIED_STATUSES, RetryPolicy
 from .signing import Signer
@@ -429,6 +432,84 @@ class Client:
         """End the key: the next request with it is refused."""
         path = _path("keys", key_id, "revoke")
         return self._post(path, ApiKey.from_json, None, idempotency_key)
+
+    def create_webhook_endpoint(
+        self,
+        url: str,
+        *,
+        description: str = "",
+        events: Sequence[Event] | None = None,
+        idempotency_key: str | None = None,
+    ) -> WebhookEndpoint:
+        """Have events told to `url`; None is all of them. The `secret` is shown this once.
+
+        `secret` is None if an earlier attempt made it and its answer was lost: rotate it then.
+        """
+        body = _given(
+            url=url, description=description, events=None if events is None else list(events)
+        )
+        path = "/v1/webhook-endpoints"
+        return self._post(path, WebhookEndpoint.from_json, body, idempotency_key)
+
+    def list_webhook_endpoints(
+        self, limit: int | None = None, cursor: str | None = None
+    ) -> Page[WebhookEndpoint]:
+        path = "/v1/webhook-endpoints"
+        return self._page(path, WebhookEndpoint.from_json, limit=limit, cursor=cursor)
+
+    def iter_webhook_endpoints(self) -> Iterator[WebhookEndpoint]:
+        return _all_pages(lambda cursor: self.list_webhook_endpoints(cursor=cursor))
+
+    def get_webhook_endpoint(self, endpoint_id: str) -> WebhookEndpoint:
+        path = _path("webhook-endpoints", endpoint_id)
+        return self._call("GET", path, WebhookEndpoint.from_json)
+
+    def update_webhook_endpoint(
+        self,
+        endpoint_id: str,
+        *,
+        url: str | None = None,
+        description: str | None = None,
+        events: Sequence[Event] | None = None,
+        enabled: bool | None = None,
+    ) -> WebhookEndpoint:
+        """Change what is not None; `enabled` switches the endpoint off and on."""
+        changes = _given(
+            url=url,
+            description=description,
+            events=None if events is None else list(events),
+            enabled=enabled,
+        )
+        path = _path("webhook-endpoints", endpoint_id)
+        return self._call("PATCH", path, WebhookEndpoint.from_json, body=changes)
+
+    def rotate_webhook_secret(
+        self, endpoint_id: str, *, idempotency_key: str | None = None
+    ) -> WebhookEndpoint:
+        """Make a new `secret`; for a day the old one signs beside it."""
+        path = _path("webhook-endpoints", endpoint_id, "rotate")
+        return self._post(path, WebhookEndpoint.from_json, None, idempotency_key)
+
+    def delete_webhook_endpoint(self, endpoint_id: str) -> None:
+        """Forget the endpoint and all that was delivered to it."""
+        self._delete(_path("webhook-endpoints", endpoint_id))
+
+    def list_webhook_deliveries(
+        self, endpoint_id: str, limit: int | None = None, cursor: str | None = None
+    ) -> Page[WebhookDelivery]:
+        path = _path("webhook-endpoints", endpoint_id, "deliveries")
+        return self._page(path, WebhookDelivery.from_json, limit=limit, cursor=cursor)
+
+    def iter_webhook_deliveries(self, endpoint_id: str) -> Iterator[WebhookDelivery]:
+        """What was sent to an endpoint in the last 30 days, newest first."""
+        return _all_pages(lambda cursor: self.list_webhook_deliveries(endpoint_id, cursor=cursor))
+
+    def replay_webhook_delivery(
+        self, delivery_id: str, *, idempotency_key: str | None = None
+    ) -> WebhookDelivery:
+        """Send the message again, under the same id."""
+        path = _path("webhook-deliveries", delivery_id, "replay")
+        return self._post(path, WebhookDelivery.from_json, None, idempotency_key)
 
     # Requests
 

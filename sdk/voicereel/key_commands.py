@@ -10,7 +10,7 @@ import click
 from .errors import VoiceReelError
 from .models import ApiKey, Scope
 from .session import Session, json_option, pass_session, yes_option
-from .terminal import one_line, table
+from .terminal import minute, one_line, table
 
 
 @click.group(no_args_is_help=False)
@@ -83,7 +83,7 @@ def list_keys(session: Session) -> None:
     with session.client() as client:
         found = list(client.iter_keys())
     rows = [
-        (key.id, key.prefix, _state_of(key), _minute(key.last_used_at), key.label or "-")
+        (key.id, key.prefix, _state_of(key), minute(key.last_used_at), key.label or "-")
         for key in found
     ]
     text = table(("ID", "BEGINS WITH", "STATE", "LAST USED", "LABEL"), rows)
@@ -104,7 +104,7 @@ def show_key(session: Session, key_id: str) -> None:
         f"  scopes: {', '.join(key.scopes)}",
         f"  used from: {', '.join(key.networks) or 'anywhere'}",
         f"  signatures: {'required' if key.require_signature else 'not required'}",
-        f"  last used: {_minute(key.last_used_at)}",
+        f"  last used: {minute(key.last_used_at)}",
     ]
     if key.replaced_by:
         lines.append(f"  replaced by: {key.replaced_by}")
@@ -160,8 +160,4 @@ def _state_of(key: ApiKey) -> str:
         return "is revoked"
     if key.expires_at is None:
         return "works"
-    return f"{'works until' if key.works else 'ended'} {_minute(key.expires_at)}"
-
-
-def _minute(moment: datetime | None) -> str:
-    return "-" if moment is None else f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+    return f"{'works until' if key.works else 'ended'} {minute(key.expires_at)}"

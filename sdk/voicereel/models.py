@@ -26,9 +26,15 @@ Scope = Literal[
     "jobs:write",
     "pronunciations:read",
     "pronunciations:write",
+    "webhooks:read",
+    "webhooks:write",
     "keys:read",
     "keys:write",
 ]
+Event = Literal[
+    "*", "job.succeeded", "job.failed", "job.canceled", "speaker.ready", "speaker.failed"
+]
+DeliveryStatus = Literal["pending", "delivered", "failed"]
 
 T = TypeVar("T")
 
@@ -290,6 +296,87 @@ class ApiKey:
         if self.revoked_at is not None:
             return False
         return self.expires_at is None or self.expires_at > datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class WebhookEndpoint:
+    """An address that is told of events; `secret` is there for the call that made it alone."""
+
+    id: str
+    url: str
+    description: str
+    events: tuple[Event, ...]
+    enabled: bool
+    disabled_reason: str | None
+    failing_since: datetime | None
+    """Every attempt since has failed."""
+    created_at: datetime | None
+    secret: str | None = field(repr=False)
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> WebhookEndpoint:
+        return cls(
+            id=data["id"],
+            url=data["url"],
+            description=data["description"],
+            events=tuple(data["events"]),
+            enabled=data["enabled"],
+            disabled_reason=data.get("disabled_reason"),
+            failing_since=_moment(data.get("failing_since")),
+            created_at=_moment(data.get("created_at")),
+            secret=data.get("secret"),
+            raw=data,
+        )
+
+
+@dataclass(frozen=True)
+class DeliveryAttempt:
+    """One attempt to deliver: the receiver's status if it answered, and what went wrong."""
+
+    at: datetime | None
+    status: int | None
+    error: str | None
+    duration_ms: int
+
+
+@dataclass(frozen=True)
+class WebhookDelivery:
+    """A message to an endpoint; `id` is its webhook-id."""
+
+    id: str
+    endpoint_id: str
+    event: Event
+    status: DeliveryStatus
+    created_at: datetime | None
+    delivered_at: datetime | None
+    next_attempt_at: datetime | None
+    attempts: tuple[DeliveryAttempt, ...]
+    message: Mapping[str, Any]
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> WebhookDelivery:
+        return cls(
+            id=data["id"],
+            endpoint_id=data["endpoint_id"],
+            event=data["event"],
+            status=data["status"],
+            created_at=_moment(data.get("created_at")),
+            delivered_at=_moment(data.get("delivered_at")),
+            next_attempt_at=_moment(data.get("next_attempt_at")),
+            attempts=tuple(
+                DeliveryAttempt(
+                    _moment(attempt["at"]),
+                    attempt["status"],
+                    attempt["error"],
+                    attempt["duration_ms"],
+                )
+                for attempt in data["attempts"]
+            ),
+            message=data["message"],
+            raw=data,
+        )
 
 
 def _without_none(value: Line | Output) -> dict[str, Any]:

@@ -111,7 +111,14 @@ def test_examples_of_requests_are_accepted(name: str, shape: type[StrictSerializ
 
 def test_the_guides_are_in_the_document_with_every_code_and_plan() -> None:
     text = Client().get("/v1/openapi.json").json()["info"]["description"]
-    for heading in ("Getting started", "Captions", "Errors", "Limits", "Signed requests"):
+    for heading in (
+        "Getting started",
+        "Captions",
+        "Errors",
+        "Limits",
+        "Webhooks",
+        "Signed requests",
+    ):
         assert f"# {heading}\n" in text
     for word in [*PROBLEMS, *Plan.values]:
         assert word in text

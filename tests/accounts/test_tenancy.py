@@ -13,7 +13,13 @@ from django.db import connection
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from accounts.models import ApiKey, OutboxMessage, TenantOwned
+from accounts.models import (
+    ApiKey,
+    OutboxMessage,
+    TenantOwned,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from speakers.models import Speaker
 from synthesis.models import Job, Pronunciation
 from synthesis.storage import link_path
@@ -48,11 +54,22 @@ ROUTES: dict[str, dict[str, int]] = {
     "v1/keys/<str:key_id>": {"GET": 404, "HEAD": 404, "OPTIONS": 200},
     "v1/keys/<str:key_id>/revoke": {"OPTIONS": 200, "POST": 404},
     "v1/keys/<str:key_id>/rotate": {"OPTIONS": 200, "POST": 404},
+    "v1/webhook-endpoints": {"GET": 200, "HEAD": 200, "OPTIONS": 200, "POST": 422},
+    "v1/webhook-endpoints/<str:endpoint_id>": {
+        "GET": 404,
+        "HEAD": 404,
+        "OPTIONS": 200,
+        "PATCH": 404,
+        "DELETE": 404,
+    },
+    "v1/webhook-endpoints/<str:endpoint_id>/rotate": {"OPTIONS": 200, "POST": 404},
+    "v1/webhook-endpoints/<str:endpoint_id>/deliveries": {"GET": 404, "HEAD": 404, "OPTIONS": 200},
+    "v1/webhook-deliveries/<str:delivery_id>/replay": {"OPTIONS": 200, "POST": 404},
     # A link needs no key, but nobody can make one.
     "v1/files/<str:token>/<str:filename>": {"GET": 403, "HEAD": 403},
 }
 
-LISTS = {"v1/speakers", "v1/jobs", "v1/keys"}
+LISTS = {"v1/speakers", "v1/jobs", "v1/keys", "v1/webhook-endpoints"}
 
 Secrets = dict[str, list[str]]
 
@@ -89,6 +106,9 @@ def secrets(
     """
     speaker = make_speaker(alder, NAME, metadata={"contract": "AX-77"})
     body = {"title": TITLE, "script": [{"speaker_id": speaker.pk, "text": TEXT}]}
+    endpoint = WebhookEndpoint.objects.create(
+        tenant=alder.tenant, url=f"https://{NAME.split()[0]}.example/", secret=b"sealed"
+    )
     jobs = [alder.post("/v1/synthesize", body).json()["id"] for _ in range(2)]
     render(jobs[0])
     entry = {"language": "en", "written": "AX-77", "spoken": "the heron's contract"}
@@ -97,6 +117,8 @@ def secrets(
         "speaker_id": [speaker.pk],
         "job_id": jobs,
         "key_id": [alder.key.pk],
+        "endpoint_id": [endpoint.pk],
+        "delivery_id": [WebhookDelivery.objects.get().pk],
         "token": [jobs[0]],
         "filename": [f"{TITLE}.mp3"],
         "tenant": [alder.tenant.pk],
@@ -118,7 +140,7 @@ def places(route: str, secrets: Secrets) -> Iterator[tuple[str, Any]]:
     paths = {"/" + route}
     for parameter, values in secrets.items():
         paths = {p.replace(f"<str:{parameter}>", value) for p in paths for value in values}
-    ids = [value for name in ("speaker_id", "job_id", "key_id") for value in secrets[name]]
+    ids = [value for name in secrets if name.endswith("_id") for value in secrets[name]]
     queries = [""]
     if route in LISTS:
         queries += [f"?cursor={cursor_of(value)}" for value in ids] + [f"?limit=100&id={ids[0]}"]
@@ -145,8 +167,8 @@ def places(route: str, secrets: Secrets) -> Iterator[tuple[str, Any]]:
 
 def leaks(route: str, alder: Api, birch: Api, secrets: Secrets) -> list[str]:
     """What Birch's key sees or changes of Alder's through a route, or is answered out of turn."""
-    hidden = [NAME, TEXT, TITLE, "AX-77", "heron", alder.tenant.pk, alder.key.pk]
-    hidden += [value for name in ("speaker_id", "job_id") for value in secrets[name]]
+    hidden = [NAME, NAME.split()[0], TEXT, TITLE, "AX-77", "heron", alder.tenant.pk, alder.key.pk]
+    hidden += [value for name in secrets if name.endswith("_id") for value in secrets[name]]
     before = rows_of(alder), files_below(f"t/{alder.tenant.pk}"), OutboxMessage.objects.count()
     found = []
     for path, body in places(route, secrets):
@@ -192,6 +214,8 @@ def test_another_tenants_ids_find_and_change_nothing(
         (Speaker, "v1/speakers/<str:speaker_id>"),
         (Speaker, "v1/synthesize"),
         (Pronunciation, "v1/pronunciations"),
+        (WebhookEndpoint, "v1/webhook-endpoints"),
+        (WebhookDelivery, "v1/webhook-deliveries/<str:delivery_id>/replay"),
         (ApiKey, "v1/keys"),
         (ApiKey, "v1/keys/<str:key_id>/rotate"),
     ],

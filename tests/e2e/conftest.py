@@ -57,7 +57,10 @@ def tone_stack(
     """Web and worker with the tone engine, on each profile."""
     log = tmp_path_factory.mktemp("log") / "server.log"
     with log.open("ab") as file:
-        environment = profile | {"VOICEREEL_ENGINE": "tone"}
+        environment = profile | {
+            "VOICEREEL_ENGINE": "tone",
+            "VOICEREEL_WEBHOOK_NETWORKS": "127.0.0.0/8",  # where receivers of tests are
+        }
         with LocalStack(environment=environment, log=file) as stack:
             yield stack
 

@@ -1,0 +1,51 @@
+"""What can be told: the types of events, and telling of one in the transaction that makes it true."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import TextChoices
+from django.utils import timezone
+
+from accounts.models import WebhookDelivery, WebhookEndpoint
+from accounts.outbox import ask_for_task
+from accounts.scopes import EVERYTHING
+
+DELIVER_TASK = "accounts.deliver_webhook"
+TRIED_FOR = timedelta(days=1)
+
+
+class Event(TextChoices):
+    JOB_SUCCEEDED = "job.succeeded"
+    JOB_FAILED = "job.failed"
+    JOB_CANCELED = "job.canceled"
+    SPEAKER_READY = "speaker.ready"
+    SPEAKER_FAILED = "speaker.failed"
+
+
+def tell(tenant_id: str, event: str, data: Callable[[], Mapping[str, Any]]) -> None:
+    """Have an event delivered to each of a tenant's endpoints that wants it. Inside a transaction.
+
+    data: makes what happened to what, if anybody wants to know; without links, which would have expired
+    on a later attempt.
+    """
+    now = timezone.now()
+    endpoints = WebhookEndpoint.objects.for_tenant(tenant_id).filter(disabled_at=None)
+    for endpoint in endpoints:
+        if EVERYTHING not in endpoint.events and event not in endpoint.events:
+            continue
+        message = {
+            "type": event,
+            "timestamp": now.isoformat().replace("+00:00", "Z"),
+            "data": data(),
+        }
+        delivery = WebhookDelivery.objects.create(
+            tenant_id=tenant_id,
+            endpoint=endpoint,
+            event=event,
+            body=json.dumps(message, ensure_ascii=False, separators=(",", ":")),
+            next_attempt_at=now,
+            give_up_at=now + TRIED_FOR,
+        )
+        ask_for_task(DELIVER_TASK, delivery)
