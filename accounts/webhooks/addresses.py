@@ -7,6 +7,7 @@ that was checked, so that a name cannot change in between.
 import ipaddress
 import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,6 +16,9 @@ from django.conf import settings
 from accounts.networks import Address, is_within
 
 _PORTS = (443, 8443)
+_RESOLVE_S = 3.0
+# When all of them wait for a name server that does not answer, other names are not found either.
+_resolvers = ThreadPoolExecutor(8, thread_name_prefix="resolve")
 _LONGEST_URL = 2_000
 # Global by their registration, and yet ways into private networks or to nobody in particular:
 # NAT64 (RFC 6052, 8215), 6to4 (RFC 3056) and its relays (RFC 7526), Teredo (RFC 4380), protocol
@@ -107,8 +111,13 @@ def _split(url: str) -> SplitResult:
 
 
 def _resolve(host: str, port: int) -> Sequence[Address]:
+    """Ask the name servers, for some seconds at most: whoever owns the name may own them too, and a
+    request waits for the answer.
+    """
+    asked = _resolvers.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = asked.result(timeout=_RESOLVE_S)
         return [ipaddress.ip_address(str(entry[4][0])) for entry in found]
-    except (OSError, UnicodeError, ValueError) as exc:
-        raise ForbiddenTarget(f"{host} has no address that could be reached.") from exc
+    except (OSError, UnicodeError, ValueError) as exc:  # TimeoutError is an OSError
+        asked.cancel()
+        raise ForbiddenTarget(f"{host} has no address that could be found.") from exc

@@ -18,7 +18,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from accounts.models import OutboxMessage, WebhookDelivery, WebhookEndpoint
 from accounts.tasks import deliver_webhook, forget_deliveries, sweep_deliveries
-from accounts.webhooks import deliveries, sending
+from accounts.webhooks import addresses, deliveries, sending
 from accounts.webhooks.addresses import ForbiddenTarget, is_public, resolve_target
 from speakers.enrollment import fail_speaker
 from speakers.models import Speaker
@@ -592,3 +592,22 @@ def test_an_endpoint_is_changed_listed_and_deleted(
     assert not WebhookDelivery.objects.exists()
     run_due()
     assert alder.get(path).status_code == 404
+
+
+def test_a_name_server_that_does_not_answer_holds_no_request(
+    alder: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "_RESOLVE_S", 0.1)
+    answered = threading.Event()
+
+    def silent(*args: Any, **kwargs: Any) -> Any:
+        answered.wait(5)
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    started = time.monotonic()
+    reply = alder.post(ENDPOINTS, {"url": "https://silent.example/"})
+    answered.set()
+    assert reply.status_code == 422
+    assert "no address that could be found" in reply.json()["detail"]
+    assert time.monotonic() - started < 2
