@@ -12,12 +12,17 @@ from tests.environment import POSTGRES, REDIS, servers_missing
 from voicereel_site.local_stack import LocalStack
 
 
-def production(folder: Path) -> Iterator[dict[str, str]]:
-    """Settings of the production profile, on a database of the test's own."""
+def production(folder: Path, redis_database: int | None = None) -> Iterator[dict[str, str]]:
+    """Settings of the production profile, on a database of the test's own.
+
+    redis_database: its number, for a stack that runs beside another: their workers would take each
+    other's messages.
+    """
     if missing := servers_missing():
         pytest.skip(missing)
     admin = psycopg2.connect(POSTGRES)
-    broker = redis.Redis.from_url(REDIS)
+    url = REDIS if redis_database is None else f"{REDIS.rsplit('/', 1)[0]}/{redis_database}"
+    broker = redis.Redis.from_url(url)
     admin.autocommit = True
     name = f"voicereel_test_{uuid.uuid4().hex[:8]}"
     with admin.cursor() as cursor:
@@ -26,7 +31,7 @@ def production(folder: Path) -> Iterator[dict[str, str]]:
     try:
         yield {
             "DATABASE_URL": POSTGRES.rsplit("/", 1)[0] + f"/{name}",
-            "REDIS_URL": REDIS,
+            "REDIS_URL": url,
             "VOICEREEL_SECRET_KEY": uuid.uuid4().hex * 2,
             "VOICEREEL_API_KEY_PEPPER": uuid.uuid4().hex * 2,
             "VOICEREEL_ENCRYPTION_KEYS": uuid.uuid4().hex * 2,

@@ -19,7 +19,7 @@ from voicereel_site.local_stack import ROOT, LocalStack
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """Two web processes alone: no job is to be spoken here."""
     folder: Path = tmp_path_factory.mktemp("limits")
-    for settings in production(folder):
+    for settings in production(folder, redis_database=10):
         environment = settings | {"VOICEREEL_ENGINE": "tone", "PYTHONPATH": str(ROOT)}
         with (folder / "server.log").open("wb") as log:
             running = LocalStack(environment=environment, log=log)

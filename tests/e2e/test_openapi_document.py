@@ -39,7 +39,7 @@ expected-statuses = [400, 401, 404, 405, 413, 415, 422]
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     folder: Path = tmp_path_factory.mktemp("openapi")
-    for settings in production(folder):
+    for settings in production(folder, redis_database=11):
         with (folder / "server.log").open("wb") as log:
             environment = settings | {
                 "VOICEREEL_ENGINE": "tone",
