@@ -29,7 +29,8 @@ demo: $(ENVIRONMENT)  ## hear a two-speaker conversation
 
 test: $(DEV)  ## needs nothing but Python and PyPI; uses PostgreSQL and Redis where they answer
 	@$(MAKE) --no-print-directory $(FISH) || echo "fish-speech could not be installed; its tests are left out."
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/e2e --ignore tests/newcomer
+	$(BIN)/python -m pytest tests/e2e tests/newcomer
 	TEST_PROFILE=production $(BIN)/python -m pytest $(BOTH_PROFILES)
 
 test-services: $(DEV) $(FISH) $(DEBIAN)  ## what is slow, kills servers, or needs Debian packages (installs them)

@@ -20,4 +20,6 @@ CREATE ROLE voicereel_migrator LOGIN PASSWORD :'owner' IN ROLE voicereel_operato
 CREATE ROLE voicereel_web LOGIN PASSWORD :'app' IN ROLE voicereel_app;
 CREATE ROLE voicereel_operations LOGIN PASSWORD :'operator' IN ROLE voicereel_operator;
 
+-- Where the database has an owner already, before it migrates on: GRANT voicereel_operator TO it.
+
 -- Row-level security holds for the owner too: pg_dump needs a superuser, or a role with BYPASSRLS.
