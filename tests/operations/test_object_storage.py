@@ -98,7 +98,7 @@ def test_a_link_ends_with_its_time(site: Site) -> None:
         "-c",
         "import time; from synthesis.models import Job; from synthesis import storage\n"
         f"job = Job.objects.get(pk='{job.id}')\n"
-        "link = storage.LinkedFile(job.pk, 'audio', int(time.time()) + 3)\n"
+        "link = storage.LinkedFile(job.tenant_id, job.pk, 'audio', int(time.time()) + 3)\n"
         "print(storage.presigned_url(job.audio_key, link, 'a.mp3', 'audio/mpeg'))",
     )
     assert httpx.get(url).status_code == 200
