@@ -21,7 +21,7 @@ pytestmark = pytest.mark.services  # a minute and a quarter
 
 EXAMPLES = 150  # for each operation and phase; some are alike
 NAMED_BY_ID = (
-    *("getJob", "deleteJob", "getKey", "revokeKey", "deleteSpeaker"),
+    *("getJob", "cancelJob", "retryJob", "deleteJob", "getKey", "revokeKey", "deleteSpeaker"),
     *("getWebhookEndpoint", "rotateWebhookSecret", "deleteWebhookEndpoint"),
     *("listWebhookDeliveries", "replayWebhookDelivery"),
 )
@@ -64,6 +64,10 @@ def test_nothing_that_schemathesis_asks_is_answered_otherwise_than_documented(
     for shape in ("CreateWebhookEndpointRequest", "UpdateWebhookEndpointRequest"):
         url = document["components"]["schemas"][shape]["properties"]["url"]
         url["enum"] = ["http://127.0.0.1:9/hooks"]
+    # What makes a thing is asked without an Idempotency-Key: with one that was used before it returns a
+    # first answer, whose thing may have been deleted since. Other operations are asked with one.
+    for name in ("speakers", "synthesize", "keys", "webhook-endpoints"):
+        del document["paths"][f"/v1/{name}"]["post"]["parameters"]
     text = json.dumps(document).replace("spk_01k9zr7m3vq2x8d4w6y1b5c0ea", speaker.id)
     (tmp_path / "openapi.json").write_text(text)
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
@@ -84,8 +88,10 @@ def test_nothing_that_schemathesis_asks_is_answered_otherwise_than_documented(
             asked[entry["method"], re.sub(r"<str:(\w+)>", r"{\1}", f"/{entry['route']}")] += 1
             answers[entry["method"], entry["route"], entry["status"]] += 1
     assert not [answer for answer in answers if answer[2] >= 500]
-    assert answers["POST", "v1/synthesize", 202] >= 20
-    assert answers["GET", "v1/jobs/<str:job_id>", 200] >= 20
+    # What is asked for is really made, and asked for again.
+    assert answers["POST", "v1/synthesize", 202] >= 5
+    assert answers["GET", "v1/jobs/<str:job_id>", 200] >= 5
+    assert answers["POST", "v1/webhook-endpoints", 201] >= 5
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             # Without a parameter or a body there is one thing to ask.
