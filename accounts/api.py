@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
-from accounts.idempotency import fingerprint_of, once
+from accounts.idempotency import fingerprint_of, once, once_with_secrets
 from accounts.keys import NewKey, create_key, get_key, revoke_key, rotate_key
 from accounts.models import ApiKey
 from accounts.scopes import Scope
@@ -121,19 +121,12 @@ class RotateKeyView(APIView):
 
 
 def _made_once(request: Request, route: str, make: Callable[[], NewKey]) -> Response:
-    """The answer with the new key in it. What is kept for a repeated request is without it: no key
-    stands in the database.
-    """
-    made: list[NewKey] = []
+    """The answer with the new key in it, once."""
 
-    def work() -> Response:
+    def work() -> tuple[Response, dict[str, str | None]]:
         new = make()
-        made.append(new)
-        shown = {**KeyResponse(new.row).data, "key": None, "signing_secret": None}
-        return Response(shown, status=201, headers={"Location": f"/v1/keys/{new.row.pk}"})
+        headers = {"Location": f"/v1/keys/{new.row.pk}"}
+        response = Response(KeyResponse(new.row).data, status=201, headers=headers)
+        return response, {"key": new.key, "signing_secret": new.signing_secret}
 
-    response = once(request, route, fingerprint_of(request.data), work)
-    if made and "Idempotent-Replayed" not in response.headers:
-        response.data |= {"key": made[0].key, "signing_secret": made[0].signing_secret}
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return once_with_secrets(request, route, fingerprint_of(request.data), work)

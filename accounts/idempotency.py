@@ -90,6 +90,32 @@ def once(request: Request, route: str, fingerprint: str, work: Callable[[], Resp
     return response
 
 
+def once_with_secrets(
+    request: Request,
+    route: str,
+    fingerprint: str,
+    work: Callable[[], tuple[Response, dict[str, str | None]]],
+) -> Response:
+    """As ``once``, for work that makes secrets, which it returns beside its answer, by field.
+
+    They are in the answer to the request that made them. In what is kept for a repeated one they are
+    null: no secret stands in the database.
+    """
+    made: dict[str, str | None] = {}
+
+    def without_secrets() -> Response:
+        response, secrets = work()
+        made.update(secrets)
+        response.data = {**response.data, **dict.fromkeys(secrets)}
+        return response
+
+    response = once(request, route, fingerprint, without_secrets)
+    if "Idempotent-Replayed" not in response.headers:
+        response.data |= made
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 def _key(request: Request) -> str | None:
     key: str | None = request.headers.get("Idempotency-Key")
     if key is not None and not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):

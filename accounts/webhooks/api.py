@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
-from accounts.idempotency import earlier_reply, fingerprint_of, once
+from accounts.idempotency import earlier_reply, fingerprint_of, once, once_with_secrets
 from accounts.models import WebhookEndpoint
 from accounts.scopes import Scope
 from accounts.webhooks.deliveries import get_delivery, list_deliveries, replay
@@ -175,18 +175,12 @@ class ReplayWebhookDeliveryView(APIView):
 def _made_once(
     request: Request, route: str, status: int, make: Callable[[], NewSecret]
 ) -> Response:
-    """The answer with the new secret in it; what is kept for a repeated request is without."""
-    made: list[NewSecret] = []
+    """The answer with the new secret in it, once."""
 
-    def work() -> Response:
+    def work() -> tuple[Response, dict[str, str | None]]:
         new = make()
-        made.append(new)
-        shown = {**WebhookEndpointResponse(new.row).data, "secret": None}
-        location = f"/v1/webhook-endpoints/{new.row.pk}"
-        return Response(shown, status=status, headers={"Location": location})
+        headers = {"Location": f"/v1/webhook-endpoints/{new.row.pk}"}
+        shown = WebhookEndpointResponse(new.row).data
+        return Response(shown, status=status, headers=headers), {"secret": new.secret}
 
-    response = once(request, route, fingerprint_of(request.data), work)
-    if made and "Idempotent-Replayed" not in response.headers:
-        response.data |= {"secret": made[0].secret}
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return once_with_secrets(request, route, fingerprint_of(request.data), work)
