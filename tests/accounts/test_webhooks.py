@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import re
 import socket
 import threading
 import time
@@ -611,3 +612,20 @@ def test_a_name_server_that_does_not_answer_holds_no_request(
     assert reply.status_code == 422
     assert "no address that could be found" in reply.json()["detail"]
     assert time.monotonic() - started < 2
+
+
+def test_the_verifier_in_the_guide_verifies() -> None:
+    page = (settings.BASE_DIR / "templates/docs/webhooks.md").read_text()
+    [example] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    secret, body, now = "whsec_" + "YWJj" * 8, b'{"type": "job.failed"}', timezone.now()
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": "v1,YWJj " + Webhook(secret).sign("msg_1", now, body.decode()),
+    }
+    assert names["verified"](headers, body, secret) is True
+    assert names["verified"](headers, body + b" ", secret) is False
+    old = {"webhook-timestamp": str(int(now.timestamp()) - 400)}
+    assert names["verified"](headers | old, body, secret) is False
