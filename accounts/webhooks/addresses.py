@@ -79,9 +79,9 @@ def resolve_target(url: str) -> Target:
     addresses = _resolve(host, port)
     private = [address for address in addresses if not is_public(address)]
     if refused := [address for address in private if not _is_allowed(address)]:
+        found = host if host == str(refused[0]) else f"{host}, which is {refused[0]},"
         raise ForbiddenTarget(
-            f"{host} has the address {refused[0]}, which is not on the public internet. Give the "
-            "address of a public server."
+            f"{found} is not on the public internet. Give the address of a public server."
         )
     if not private and (parts.scheme != "https" or port not in _PORTS):
         raise ForbiddenTarget("Use https, on port 443 or 8443.")

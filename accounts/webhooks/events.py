@@ -31,20 +31,19 @@ def tell(tenant_id: str, event: str, data: Callable[[], Mapping[str, Any]]) -> N
     on a later attempt.
     """
     now = timezone.now()
-    endpoints = WebhookEndpoint.objects.for_tenant(tenant_id).filter(disabled_at=None)
+    enabled = WebhookEndpoint.objects.for_tenant(tenant_id).filter(disabled_at=None)
+    endpoints = [row for row in enabled if {EVERYTHING, event} & set(row.events)]
+    if not endpoints:
+        return
+    timestamp = now.isoformat().replace("+00:00", "Z")
+    message = {"type": event, "timestamp": timestamp, "data": data()}
+    body = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
     for endpoint in endpoints:
-        if EVERYTHING not in endpoint.events and event not in endpoint.events:
-            continue
-        message = {
-            "type": event,
-            "timestamp": now.isoformat().replace("+00:00", "Z"),
-            "data": data(),
-        }
         delivery = WebhookDelivery.objects.create(
             tenant_id=tenant_id,
             endpoint=endpoint,
             event=event,
-            body=json.dumps(message, ensure_ascii=False, separators=(",", ":")),
+            body=body,
             next_attempt_at=now,
             give_up_at=now + TRIED_FOR,
         )

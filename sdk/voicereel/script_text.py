@@ -93,7 +93,7 @@ class SpeakerNames:
         if not names:
             return "none is registered yet"
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-        return f"there are {', '.join(names[:_NAMES_SHOWN])}{more}"
+        return f"yours: {', '.join(names[:_NAMES_SHOWN])}{more}"
 
 
 def _folded(name: str) -> str:

@@ -478,7 +478,7 @@ def test_a_name_that_changes_between_check_and_use_reaches_nothing(
     assert asked == ["rebinding.example"] * 2
     assert receiver.received == []
     [attempt] = WebhookDelivery.objects.get().attempts
-    assert "not on the public internet" in attempt["error"]
+    assert "127.0.0.1, is not on the public internet" in attempt["error"]
 
 
 def test_the_connection_is_made_to_the_address_that_was_checked(

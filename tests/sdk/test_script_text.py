@@ -67,7 +67,7 @@ def test_given_names_come_first_and_need_no_request() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_row_and_the_names_there_are() -> None:
-    with pytest.raises(ScriptError, match=r'row 7: no speaker is called "Bob".*there are Anna'):
+    with pytest.raises(ScriptError, match=r'row 7: no speaker is called "Bob".*yours: Anna'):
         names(speaker()).id_of("Bob", "row 7")
 
 
