@@ -1,5 +1,7 @@
 # Every target does its own set-up; see README.md.
 PORT ?= 8000
+TLS_PORT ?= 8443
+MINUTES ?= 10
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
@@ -7,15 +9,20 @@ ENVIRONMENT := $(BIN)/.installed
 DEV := $(BIN)/.installed-dev
 GPU := $(BIN)/.installed-gpu
 FISH := $(BIN)/.installed-fish-speech
+BENCH := $(BIN)/.installed-bench
 DEBIAN := $(BIN)/.installed-debian
 
 # What asks the database for more than storing rows, once more on PostgreSQL.
 BOTH_PROFILES := tests/accounts tests/billing tests/speakers \
   tests/synthesis/test_rendering.py tests/synthesis/test_jobs.py tests/synthesis/test_synthesize.py \
   tests/synthesis/test_links.py tests/synthesis/test_retention.py tests/synthesis/test_pronunciations.py \
+  tests/synthesis/test_dispatcher.py \
   --ignore tests/accounts/test_outbox.py
 
-.PHONY: run run-gpu demo test test-services check format bench-render bench-fish openapi requirements voices \
+# What nothing else may run beside: it compares times.
+ALONE := $(addprefix tests/operations/test_,hostile_clients.py fair_turns.py rolling_restart.py)
+
+.PHONY: run run-gpu run-tls demo test test-services check format bench-render bench-api bench-billing bench-growth soak chaos bench-fish openapi requirements voices \
         speaker-encoder clean
 
 run: $(ENVIRONMENT)  ## web and worker on 127.0.0.1:PORT until Ctrl-C
@@ -24,29 +31,34 @@ run: $(ENVIRONMENT)  ## web and worker on 127.0.0.1:PORT until Ctrl-C
 run-gpu: $(GPU)  ## the same with fish-speech 1.5, from FISH_CHECKPOINT_DIR
 	@VOICEREEL_ENGINE=fish exec $(BIN)/python -m voicereel_site.local_stack --port $(PORT)
 
+run-tls: $(ENVIRONMENT) $(DEBIAN)  ## the same behind nginx, on https://127.0.0.1:TLS_PORT
+	@exec $(BIN)/python -m voicereel_site.local_nginx --port $(TLS_PORT)
+
 demo: $(ENVIRONMENT)  ## hear a two-speaker conversation
 	@PYTHONPATH=. $(BIN)/python examples/demo.py
 
 test: $(DEV)  ## needs nothing but Python and PyPI; uses PostgreSQL and Redis where they answer
 	@$(MAKE) --no-print-directory $(FISH) || echo "fish-speech could not be installed; its tests are left out."
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/e2e --ignore tests/newcomer
-	$(BIN)/python -m pytest tests/e2e tests/newcomer
-	TEST_PROFILE=production $(BIN)/python -m pytest $(BOTH_PROFILES)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/e2e tests/newcomer
+	TEST_PROFILE=production $(BIN)/python -m pytest -n 2 --dist loadfile $(BOTH_PROFILES)
 
 test-services: $(DEV) $(FISH) $(DEBIAN)  ## what is slow, kills servers, or needs Debian packages (installs them)
-	$(BIN)/python -m pytest -m "services or fish_weights" --ignore tests/operations
-	$(BIN)/python -m pytest -m services tests/operations/test_hostile_clients.py
-	$(BIN)/python -m pytest -m services -n 3 tests/operations --ignore tests/operations/test_hostile_clients.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "services or fish_weights" --ignore tests/operations
+	$(BIN)/python -m pytest -m services $(ALONE)
+	$(BIN)/python -m pytest -m services -n 3 tests/operations $(addprefix --ignore ,$(ALONE))
 
 check: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive accounts billing speakers synthesis \
+	  voicereel_site sdk examples benchmarks manage.py
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --format openapi-json --file var/openapi.json
 	@cmp var/openapi.json templates/docs/openapi.json || \
 	  { echo "The API changed: run 'make openapi' and commit templates/docs/openapi.json"; exit 1; }
-	@DATABASE_URL=postgres://unused VOICEREEL_HTTPS=true VOICEREEL_API_KEY_PEPPER=for-this-check-only VOICEREEL_ENCRYPTION_KEYS=for-this-check-only \
+	@DATABASE_URL=postgres://unused VOICEREEL_HTTPS=true VOICEREEL_API_KEY_PEPPER=for-this-check-only VOICEREEL_ENCRYPTION_KEYS=for-this-check-only VOICEREEL_MAIL_URL=consolemail:// \
 	  VOICEREEL_SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(64))') \
 	  $(BIN)/python manage.py check --deploy --fail-level WARNING
 
@@ -60,6 +72,21 @@ openapi: $(ENVIRONMENT)
 bench-render: $(DEV)  ## real-time factor, share outside the engine, POST to succeeded
 	PYTHONPATH=. $(BIN)/python benchmarks/render.py
 
+bench-api: $(BENCH)  ## 500 and 1,000 requests a second, and saturation beside two peers
+	PYTHONPATH=. $(BIN)/python -m benchmarks.api
+
+bench-billing: $(DEV)  ## a million usage events: the month's report, a thousand drafts, metering
+	PYTHONPATH=. $(BIN)/python -m benchmarks.billing
+
+bench-growth: $(DEV)  ## cost of a request and of a job, by jobs, tenants and lines
+	PYTHONPATH=. $(BIN)/python -m benchmarks.growth
+
+soak: $(DEV)  ## MINUTES=10 of load: memory of every process, errors
+	PYTHONPATH=. $(BIN)/python -m benchmarks.soak $(MINUTES)
+
+chaos: $(DEV)  ## 500 jobs while everything is killed at random; at most ten minutes
+	PYTHONPATH=. $(BIN)/python -m benchmarks.chaos
+
 bench-fish: $(FISH)  ## the fish-speech engine beside its library; a dry run without a GPU
 	PYTHONPATH=. $(BIN)/python benchmarks/fish_gpu.py
 
@@ -72,6 +99,9 @@ requirements:  ## pin pyproject.toml again
 	uv pip compile -q --group gpu -c requirements.txt -c requirements-dev.txt --universal \
 	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	  | grep -Ev '^(nvidia|cuda)-' > requirements-gpu.txt
+	uv pip compile -q --group bench -c requirements.txt -c requirements-dev.txt --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --no-annotate -o requirements-bench.txt
 	uv pip compile -q --group fish-speech --no-deps --universal --python-version 3.11 \
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate > requirements-fish-speech.txt
 
@@ -117,6 +147,10 @@ $(GPU): $(ENVIRONMENT) requirements-gpu.txt
 # Without its dependencies: they are half a training stack, and PortAudio; tests enter only its models.
 $(FISH): $(DEV) $(GPU) requirements-fish-speech.txt
 	@$(PIP) install --no-deps -r requirements-fish-speech.txt
+	@touch $@
+
+$(BENCH): $(DEV) requirements-bench.txt
+	@$(PIP) install --require-hashes -r requirements-bench.txt
 	@touch $@
 
 $(DEV): $(ENVIRONMENT) requirements-dev.txt

@@ -1,4 +1,4 @@
-"""/v1/keys"""
+"""/v1/keys, /v1/audit-events"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,9 +11,12 @@ from rest_framework.views import APIView
 from accounts import idempotency
 from accounts.idempotency import fingerprint_of, once, once_with_secrets
 from accounts.keys import NewKey, create_key, get_key, revoke_key, rotate_key
-from accounts.models import ApiKey
+from accounts.models import ApiKey, AuditEvent
 from accounts.scopes import Scope
 from accounts.serializers import (
+    AuditEventPage,
+    AuditEventQuery,
+    AuditEventResponse,
     CreateKeyRequest,
     KeyPage,
     KeyResponse,
@@ -118,6 +121,26 @@ class RotateKeyView(APIView):
             f"POST /v1/keys/{key_id}/rotate",
             lambda: rotate_key(request.auth, row, overlap),
         )
+
+
+class AuditEventListView(APIView):
+    """GET /v1/audit-events"""
+
+    scopes = {"GET": Scope.AUDIT_READ}
+
+    @extend_schema(
+        operation_id="listAuditEvents",
+        parameters=[AuditEventQuery],
+        responses={200: AuditEventPage},
+    )
+    def get(self, request: Request) -> Response:
+        """List who did what in your account, newest first. Nobody can change or remove an event."""
+        query = AuditEventQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        rows = AuditEvent.objects.for_tenant(request.auth.tenant)
+        if action := query.validated_data.get("action"):
+            rows = rows.filter(action=action)
+        return Response(page(rows, query.validated_data, lambda row: AuditEventResponse(row).data))
 
 
 def _made_once(request: Request, route: str, make: Callable[[], NewKey]) -> Response:

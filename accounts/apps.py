@@ -1,11 +1,22 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin
 from django.db.backends.signals import connection_created
 
 
 class AccountsConfig(AppConfig):
     name = "accounts"
+    default = True
 
     def ready(self) -> None:
+        from accounts.people.recording import listen
         from accounts.tenancy import carry_tenant
 
+        listen()
         connection_created.connect(carry_tenant, dispatch_uid="carry_tenant")
+
+
+class ConsoleConfig(admin.AdminConfig):
+    """Django's admin, as the operators' console."""
+
+    default = False
+    default_site = "accounts.console.Console"

@@ -1,19 +1,28 @@
-"""Bearer key -> ``request.auth``, an ApiKey, whose tenant every query goes through."""
+"""Bearer key, or a browser's session -> ``request.auth`` (accounts.callers), whose tenant every query
+goes through.
+"""
 
+import copy
+from functools import partial
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
+from django.utils import timezone
+from django.utils.datastructures import MultiValueDict
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from rest_framework.authentication import BaseAuthentication
+from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from accounts import audit
+from accounts.callers import Caller, Member, member_of
 from accounts.keys import find_key, note_use
+from accounts.known_keys import known_keys
 from accounts.limits import count_request
-from accounts.models import ApiKey
+from accounts.models import ApiKey, User
 from accounts.networks import client_address, is_within
-from accounts.scopes import holds
+from accounts.scopes import LIVE_ALONE, holds
 from accounts.signatures import check_signature
 from accounts.tenancy import act_for
 from voicereel_site.errors import Refusal
@@ -23,27 +32,80 @@ class ApiKeyAuthentication(BaseAuthentication):
     """``Authorization: Bearer vr_live_...``"""
 
     def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
-        header = request.headers.get("Authorization", "")
+        header = request.META.get("HTTP_AUTHORIZATION", "")
         if not header:
             return None
         scheme, _, key = header.partition(" ")
         if scheme.lower() != "bearer":
             raise AuthenticationFailed("Send the key as `Authorization: Bearer vr_live_...`.")
-        row = find_key(key.strip())
-        if row is None:
-            raise AuthenticationFailed(
-                "This API key is unknown, mistyped, expired or revoked. Check that it was copied "
-                "whole."
-            )
+        row = _row_of(request._request, key.strip())
         act_for(row.tenant_id)
-        _refuse_other_networks(request._request, row)
-        count_request(request._request, row.tenant)
+        audit.act_as(partial(audit.key_actor, request._request, row))
         check_signature(request._request, row)
         note_use(row)
         return None, row
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="voicereel"'
+
+
+def _row_of(request: HttpRequest, key: str) -> ApiKey:
+    """The row of a key that may be used from here, now; takes a token for it.
+
+    Raises AuthenticationFailed, insufficient_scope or rate_limited.
+    """
+    known = known_keys.get(key)
+    row = _find(key) if known is None else known.row
+    _refuse_other_networks(request, row)
+    limit = count_request(request, row.tenant)
+    if known is not None:
+        if limit.version != known.version or not limit.version or row.is_dead(timezone.now()):
+            row = _find(key)
+        elif known.version:
+            return row
+    # Read before the version was, the row is no use to another request: only whose it is.
+    known_keys.put(key, row, "" if known is None else limit.version)
+    return row
+
+
+def _find(key: str) -> ApiKey:
+    row = find_key(key)
+    if row is None:
+        known_keys.forget(key)
+        raise AuthenticationFailed(
+            "This API key is unknown, mistyped, expired or revoked. Check that it was copied whole."
+        )
+    return row
+
+
+class MemberAuthentication(BaseAuthentication):
+    """The session of a person at a browser, for the tenant that they are looking at."""
+
+    def authenticate(self, request: Request) -> tuple[User, Member] | None:
+        member = member_of(request._request)
+        if member is None:
+            return None
+        _refuse_forgery(request)
+        user = request._request.user
+        audit.act_as(audit.person_actor(request._request, user, member.impersonation))
+        count_request(request._request, member.tenant)
+        return user, member
+
+
+def _refuse_forgery(request: Request) -> None:
+    """Another site's page can have a browser send its cookie, and cannot read our token."""
+    # The token is looked for in the header alone: the body is the view's to read.
+    bare = copy.copy(request._request)
+    bare._post, bare._files = QueryDict(), MultiValueDict()
+    check = CSRFCheck(lambda request: None)
+    check.process_request(bare)
+    reason = check.process_view(bare, None, (), {})
+    if reason:
+        raise Refusal(
+            "insufficient_scope",
+            "A request with a browser's session needs its token in X-CSRFToken. Load the page again.",
+            403,
+        )
 
 
 def _refuse_other_networks(request: HttpRequest, row: ApiKey) -> None:
@@ -59,27 +121,46 @@ def _refuse_other_networks(request: HttpRequest, row: ApiKey) -> None:
         )
 
 
-class HasApiKey(BasePermission):
-    """Every route needs a key, and the key the scope that the view names for the method."""
+class HasScope(BasePermission):
+    """Every route needs a caller, and the caller the scope that the view names for the method."""
 
     message = "Send an API key as `Authorization: Bearer vr_live_...`."
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        if not isinstance(request.auth, ApiKey):
+        caller: Caller | None = request.auth
+        if caller is None:
             return False
         method = "GET" if request.method == "HEAD" else request.method
         # OPTIONS describes the route; what the view has no method for is a 405 anyway.
         if method == "OPTIONS" or not hasattr(view, str(method).lower()):
             return True
-        scope = view.scopes[method]
-        if not holds(request.auth.scopes, scope):
-            raise Refusal(
-                "insufficient_scope",
-                f"This key lacks the scope {scope}. It holds: "
-                f"{', '.join(request.auth.scopes) or 'none'}. Use a key that has it.",
-                403,
-            )
+        require_scope(caller, view.scopes[method])
+        if isinstance(caller, Member) and caller.impersonation is not None:
+            note_impersonated(request._request, caller)
         return True
+
+
+def require_scope(caller: Caller, scope: str) -> None:
+    """Raises insufficient_scope."""
+    if not caller.live and scope in LIVE_ALONE:
+        detail = (
+            f"{caller.called} is a test key, which cannot do what asks for {scope}. Use a live one."
+        )
+        raise Refusal("insufficient_scope", detail, 403)
+    if not holds(caller.scopes, scope):
+        other = "Use a key that has it." if isinstance(caller, ApiKey) else "Ask an owner for it."
+        raise Refusal(
+            "insufficient_scope",
+            f"{caller.called} lacks the scope {scope}. It holds: "
+            f"{', '.join(caller.scopes) or 'none'}. {other}",
+            403,
+        )
+
+
+def note_impersonated(request: HttpRequest, member: Member) -> None:
+    """Record what an operator does in a member's place: every request, whatever else records it."""
+    action = "content.opened" if request.method in ("GET", "HEAD") else "content.changed"
+    audit.record(member.tenant.pk, action, request.path, method=request.method)
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):

@@ -117,7 +117,7 @@ def once_with_secrets(
 
 
 def _key(request: Request) -> str | None:
-    key: str | None = request.headers.get("Idempotency-Key")
+    key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
         raise Refusal(
             "validation_error", "An Idempotency-Key has 1 to 255 printable ASCII characters.", 400

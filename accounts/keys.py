@@ -19,13 +19,17 @@ from typing import NamedTuple
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from accounts import audit
+from accounts.callers import Caller
 from accounts.encryption import encrypt
+from accounts.limits import note_change
 from accounts.lookup import find_row
 from accounts.models import ApiKey, Tenant, mode_name
 from accounts.networks import wider
+from accounts.prepared import prepared
 from accounts.scopes import EVERYTHING, beyond
 from accounts.signatures import SECRET_BYTES
 from accounts.tenancy import acting_for_owner_of_key
@@ -99,7 +103,7 @@ def issue_key(
 
 
 def create_key(
-    asking: ApiKey,
+    asking: Caller,
     *,
     label: str,
     live: bool,
@@ -108,10 +112,10 @@ def create_key(
     networks: Sequence[str] | None,
     require_signature: bool,
 ) -> NewKey:
-    """Make a key for another key's tenant, with no more power than the one that asks has.
+    """Make a key for the tenant of whoever asks, with no more power than they have.
 
-    scopes, networks: None is those of the key that asks; expires_at: None is when that one ends.
-    Raises insufficient_scope, or validation_error for an end that has passed.
+    scopes, networks: None is those of who asks; expires_at: None is when that one ends. Inside a
+    transaction. Raises insufficient_scope, or validation_error for an end that has passed.
     """
     if expires_at is not None and expires_at <= timezone.now():
         detail = "This moment has passed. Give one in the future, or none."
@@ -120,7 +124,7 @@ def create_key(
     ends = asking.expires_at if expires_at is None else expires_at
     places = asking.networks if networks is None else networks
     _refuse_more_power(asking, live, wanted, ends, places)
-    return issue_key(
+    new = issue_key(
         asking.tenant,
         label=label,
         live=live,
@@ -129,10 +133,12 @@ def create_key(
         networks=places,
         require_signature=require_signature,
     )
+    audit.record(asking.tenant.pk, "key.created", new.row.pk, label=label, scopes=wanted)
+    return new
 
 
 def _refuse_more_power(
-    asking: ApiKey,
+    asking: Caller,
     live: bool,
     scopes: Sequence[str],
     expires_at: datetime | None,
@@ -141,7 +147,9 @@ def _refuse_more_power(
     """What a key could not do itself, it can have no other key do."""
     detail = ""
     if lacking := beyond(asking.scopes, scopes):
-        detail = f"This key does not hold {', '.join(lacking)} itself, and cannot give it away."
+        detail = (
+            f"{asking.called} does not hold {', '.join(lacking)} itself, and cannot give it away."
+        )
     elif live and not asking.live:
         detail = "A test key cannot make or rotate a live key. Use a live one."
     elif asking.expires_at is not None and (expires_at is None or expires_at > asking.expires_at):
@@ -158,7 +166,7 @@ def _refuse_more_power(
         raise Refusal("insufficient_scope", detail, 403)
 
 
-def rotate_key(asking: ApiKey, row: ApiKey, overlap: timedelta) -> NewKey:
+def rotate_key(asking: Caller, row: ApiKey, overlap: timedelta) -> NewKey:
     """Make a key that takes the place of another, which goes on working for ``overlap``.
 
     Raises validation_error (409) if it is dead or was rotated before, insufficient_scope if it has
@@ -169,6 +177,7 @@ def rotate_key(asking: ApiKey, row: ApiKey, overlap: timedelta) -> NewKey:
     if row.is_dead(now):
         raise Refusal("validation_error", "This key works no more. Create a new one.", 409)
     with transaction.atomic():
+        note_change(row.tenant_id)
         new = issue_key(
             row.tenant,
             label=row.label,
@@ -187,17 +196,20 @@ def rotate_key(asking: ApiKey, row: ApiKey, overlap: timedelta) -> NewKey:
         if not replaced:
             detail = "This key was rotated or revoked already. GET it for the key that replaced it."
             raise Refusal("validation_error", detail, 409)
+        audit.record(row.tenant_id, "key.rotated", row.pk, replaced_by=new.row.pk)
     return new
 
 
 def revoke_key(row: ApiKey) -> ApiKey:
-    """End a key. Every process looks at the row with each request, so the next one is refused.
+    """End a key, for all processes from the next request on.
 
     Returns it as it is now; the moment of an earlier revocation stands.
     """
-    ApiKey.objects.for_tenant(row.tenant).filter(pk=row.pk, revoked_at=None).update(
-        revoked_at=timezone.now()
-    )
+    with transaction.atomic():
+        note_change(row.tenant_id)
+        working = ApiKey.objects.for_tenant(row.tenant).filter(pk=row.pk, revoked_at=None)
+        if working.update(revoked_at=timezone.now()):
+            audit.record(row.tenant_id, "key.revoked", row.pk, label=row.label)
     row.refresh_from_db()
     return row
 
@@ -233,10 +245,15 @@ def _is_whole(key: str) -> bool:
 def _row_of(match: re.Match[str]) -> ApiKey | None:
     # Before the tenant is known there is nothing to scope by: the public id is unique over all.
     with acting_for_owner_of_key(match.group(2)):
-        row = ApiKey.objects.select_related("tenant").filter(public_id=match.group(2)).first()
+        row = next(iter(_key(match.group(2))), None)
     if row is None or not hmac.compare_digest(row.digest, _digest(match.group())):
         return None
     return row
+
+
+@prepared
+def _key(public_id: str) -> "QuerySet[ApiKey]":
+    return ApiKey.objects.select_related("tenant").filter(public_id=public_id)
 
 
 def note_use(row: ApiKey) -> None:
@@ -248,6 +265,7 @@ def note_use(row: ApiKey) -> None:
     stale = Q(last_used_at=None) | Q(last_used_at__lte=before)
     try:
         ApiKey.objects.for_tenant(row.tenant).filter(stale, pk=row.pk).update(last_used_at=now)
+        row.last_used_at = now
     except Exception as exc:
         if outage_of(exc) is None:
             raise

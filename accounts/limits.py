@@ -3,6 +3,9 @@
 The bucket holds a plan's quota and refills evenly over its window. With Redis all web processes share
 it; without, each has its own. A Redis that is away stops nobody: the processes' own buckets stand in.
 
+The bucket also knows the version of the tenant and its keys, which changes whenever they do: so a request
+learns in one round trip whether what its process remembers of its key still holds (accounts.known_keys).
+
 Answers say where the tenant stands (draft-ietf-httpapi-ratelimit-headers-10).
 """
 
@@ -13,10 +16,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import redis
 import structlog
 from django.conf import settings
+from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase
 
 from accounts.models import Tenant
@@ -30,14 +35,27 @@ _KEPT_IN_PROCESS = 10_000  # tenants; who is forgotten begins with a full bucket
 _REDIS_TIMEOUT_S = 0.25
 _REDIS_LEFT_ALONE_S = 5.0
 
-# Redis's own clock, so that machines need not agree on the time. Returns whether there was a token, and
-# how many are left, as text: Redis would cut a number to an integer.
+# While a change is under way nothing may be remembered; should whoever makes it die, for so long.
+_UNSETTLED_S = 60
+
+# Redis's own clock, so that machines need not agree on the time. Returns whether there was a token; how
+# many are left, as text, because Redis would cut a number to an integer; and the tenant's version, ""
+# while it changes. A version that Redis has lost is made anew, and equals none that anybody remembers.
 _TAKE = """
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1e6
 local quota, window_s = tonumber(ARGV[1]), tonumber(ARGV[2])
-local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'at')
+local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'at', 'version', 'unsettled_until')
 local tokens, at = tonumber(bucket[1]) or quota, tonumber(bucket[2]) or now
+local version, unsettled_until = bucket[3], tonumber(bucket[4])
+if unsettled_until and now >= unsettled_until then
+    redis.call('HDEL', KEYS[1], 'unsettled_until')
+    unsettled_until, version = nil, nil
+end
+if not version then
+    version = clock[1] .. '.' .. clock[2]
+    redis.call('HSET', KEYS[1], 'version', version)
+end
 tokens = math.min(quota, tokens + math.max(0, now - at) * quota / window_s)
 local taken = 0
 if tokens >= 1 then
@@ -45,18 +63,32 @@ if tokens >= 1 then
 end
 redis.call('HSET', KEYS[1], 'tokens', tokens, 'at', string.format('%.6f', now))
 redis.call('EXPIRE', KEYS[1], math.ceil(window_s))
-return {taken, tostring(tokens)}
+return {taken, tostring(tokens), unsettled_until and '' or version}
+"""
+_UNSETTLE = """
+local clock = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'unsettled_until', clock[1] + ARGV[1])
+redis.call('EXPIRE', KEYS[1], 2 * ARGV[1])
+"""
+_SETTLE = """
+local clock = redis.call('TIME')
+redis.call('HDEL', KEYS[1], 'unsettled_until')
+redis.call('HSET', KEYS[1], 'version', clock[1] .. '.' .. clock[2])
+redis.call('EXPIRE', KEYS[1], ARGV[1])
 """
 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """What became of a request. tokens: how many requests are left, in parts of one too."""
+    """What became of a request. tokens: how many requests are left, in parts of one too; version: of the
+    tenant and its keys, "" where nobody knows.
+    """
 
     plan: str
     allowance: Allowance
     taken: bool
     tokens: float
+    version: str = ""
 
     @property
     def retry_after_s(self) -> int:
@@ -84,8 +116,8 @@ class ProcessBuckets:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def take(self, tenant_id: str, allowance: Allowance) -> tuple[bool, float]:
-        """Whether there was a token, and how many are left."""
+    def take(self, tenant_id: str, allowance: Allowance) -> tuple[bool, float, str]:
+        """Whether there was a token, how many are left, and the tenant's version."""
         quota = float(allowance.requests)
         with self._lock:
             now = self._clock()
@@ -96,33 +128,90 @@ class ProcessBuckets:
             self._buckets[tenant_id] = tokens, now
             if len(self._buckets) > _KEPT_IN_PROCESS:
                 self._buckets.popitem(last=False)
-        return taken, tokens
+        return taken, tokens, ""
+
+    def forget(self, tenant_id: str) -> None:
+        """Begin with a full bucket again."""
+        with self._lock:
+            self._buckets.pop(tenant_id, None)
+
+    def unsettle(self, tenant_id: str) -> None:
+        """Have no version while the tenant or its keys change."""
+
+    def settle(self, tenant_id: str) -> None:
+        """Have a new version now that they have changed."""
 
 
 class RedisBuckets:
     """Buckets that all web processes share."""
 
     def __init__(self, url: str) -> None:
-        client = redis.Redis.from_url(
+        self._client = redis.Redis.from_url(
             url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
         )
-        self._take = client.register_script(_TAKE)
+        self._take = self._client.register_script(_TAKE)
+        self._unsettle = self._client.register_script(_UNSETTLE)
+        self._settle = self._client.register_script(_SETTLE)
         self._own = ProcessBuckets()
+        self._threads = threading.local()
         self._left_alone_until = 0.0
 
-    def take(self, tenant_id: str, allowance: Allowance) -> tuple[bool, float]:
+    def take(self, tenant_id: str, allowance: Allowance) -> tuple[bool, float, str]:
         """As ProcessBuckets."""
         if time.monotonic() >= self._left_alone_until:
             try:
-                taken, tokens = self._take(
-                    keys=[f"voicereel:requests:{tenant_id}"],
-                    args=[allowance.requests, allowance.window_s],
+                taken, tokens, version = self._ask(
+                    _redis_key(tenant_id), allowance.requests, allowance.window_s
                 )
-                return bool(taken), float(tokens)
-            except redis.RedisError as exc:
+                return bool(taken), float(tokens), version.decode()
+            except (redis.RedisError, OSError) as exc:
                 self._left_alone_until = time.monotonic() + _REDIS_LEFT_ALONE_S
                 log.warning("limits.without_redis", error=type(exc).__name__)
         return self._own.take(tenant_id, allowance)
+
+    def _ask(self, key: str, quota: int, window_s: int) -> Any:
+        """Run the script on a connection of this thread's own: a pool takes longer than Redis does."""
+        kept: redis.Connection | None = getattr(self._threads, "connection", None)
+        if kept is not None:
+            try:
+                return self._run(kept, key, quota, window_s)
+            except redis.ConnectionError:
+                pass  # closed since: a Redis that was started again has lost nothing that counts
+        # Not the pool's own: it counts those that it makes, and stops at a hundred.
+        pool = self._client.connection_pool
+        return self._run(pool.connection_class(**pool.connection_kwargs), key, quota, window_s)
+
+    def _run(self, connection: Any, key: str, quota: int, window_s: int) -> Any:
+        self._threads.connection = None
+        try:
+            connection.send_command("EVALSHA", self._take.sha, 1, key, quota, window_s)
+            try:
+                reply = connection.read_response()
+            except redis.exceptions.NoScriptError:
+                connection.send_command("EVAL", _TAKE, 1, key, quota, window_s)
+                reply = connection.read_response()
+        except BaseException:
+            connection.disconnect()  # a late answer must be nobody's
+            raise
+        self._threads.connection = connection
+        return reply
+
+    def forget(self, tenant_id: str) -> None:
+        """As ProcessBuckets. Raises RedisError."""
+        self._client.delete(_redis_key(tenant_id))
+        self._own.forget(tenant_id)
+
+    def unsettle(self, tenant_id: str) -> None:
+        """As ProcessBuckets. Raises RedisError."""
+        self._unsettle(keys=[_redis_key(tenant_id)], args=[_UNSETTLED_S])
+
+    def settle(self, tenant_id: str) -> None:
+        """As ProcessBuckets. Raises RedisError."""
+        self._settle(keys=[_redis_key(tenant_id)], args=[_UNSETTLED_S])
+
+
+def _redis_key(tenant_id: str) -> str:
+    return f"voicereel:requests:{tenant_id}"
 
 
 @cache
@@ -130,7 +219,30 @@ def _buckets() -> ProcessBuckets | RedisBuckets:
     return RedisBuckets(settings.REDIS_URL) if settings.REDIS_URL else ProcessBuckets()
 
 
-def count_request(request: HttpRequest, tenant: Tenant) -> None:
+def forget(tenant_id: str) -> None:
+    """Forget what a tenant has asked for, as its erasure does. Raises RedisError."""
+    _buckets().forget(tenant_id)
+
+
+def note_change(tenant_id: str) -> None:
+    """Have no process believe what it remembers of a tenant or its keys.
+
+    Before either is changed, inside the transaction that does; after it has been committed they may be
+    remembered anew. Where Redis does not answer, processes that can't reach it either remember nothing,
+    and others for half a minute at most.
+    """
+    _tell_buckets(_buckets().unsettle, tenant_id)
+    transaction.on_commit(lambda: _tell_buckets(_buckets().settle, tenant_id))
+
+
+def _tell_buckets(tell: Callable[[str], None], tenant_id: str) -> None:
+    try:
+        tell(tenant_id)
+    except redis.RedisError as exc:
+        log.warning("limits.change_not_told", error=type(exc).__name__)
+
+
+def count_request(request: HttpRequest, tenant: Tenant) -> RateLimit:
     """Take one request off a tenant's bucket; its answer will say what is left.
 
     Raises rate_limited.
@@ -146,6 +258,7 @@ def count_request(request: HttpRequest, tenant: Tenant) -> None:
             429,
             headers={"Retry-After": str(limit.retry_after_s)},
         )
+    return limit
 
 
 _LIMIT = "voicereel.rate_limit"

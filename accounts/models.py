@@ -1,12 +1,15 @@
-"""Who owns what: tenants, their keys, and two ledgers that every app writes to."""
+"""Who owns what: tenants, their people and keys, and what every app writes to."""
 
 from datetime import datetime
+from typing import Any
 
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
+from django.utils.functional import cached_property
 
 from accounts import identifiers
 from accounts.plans import Plan
-from accounts.scopes import everything
+from accounts.scopes import Role, everything
 
 LONGEST_RETENTION_HOURS = 10 * 365 * 24  # but for ever, which is no number
 
@@ -59,6 +62,194 @@ class TenantOwned(models.Model):
         abstract = True
 
 
+class UserManager(BaseUserManager):
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Make a person. Their address is yet to be verified."""
+        user: User = self.model(email=email.lower(), **fields)
+        user.set_password(password)
+        user.save(force_insert=True)
+        return user
+
+
+class User(AbstractBaseUser):
+    """A person: a member of tenants, or an operator of ours. It belongs to no tenant."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.user_id)
+    email = models.EmailField(unique=True)  # in lower case
+    name = models.CharField(max_length=100, blank=True)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+
+    def __str__(self) -> str:
+        return self.email
+
+    @cached_property
+    def is_operator(self) -> bool:
+        return Operator.objects.filter(pk=self.pk).exists()
+
+    # What Django's admin asks. Operators may do everything there.
+
+    @property
+    def is_staff(self) -> bool:
+        return self.is_operator
+
+    def has_perm(self, permission: str, obj: Any = None) -> bool:
+        return self.is_active and self.is_operator
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.is_active and self.is_operator
+
+
+class Operator(models.Model):
+    """A person of ours, who sees all tenants. Customers' web processes can read who is one, and make
+    nobody one.
+    """
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True)
+    since = models.DateTimeField(auto_now_add=True)
+
+
+class Membership(TenantOwned):
+    """A person in a tenant."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.membership_id)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role.choices)
+    joined_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "user"], name="one_membership_per_tenant")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.role})"
+
+
+class Invitation(TenantOwned):
+    """A person who may become a member, and does not know it yet. The link is in their mail alone."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.invitation_id)
+    email = models.EmailField()
+    role = models.CharField(max_length=10, choices=Role.choices)
+    invited_by = models.CharField(max_length=300)  # as people know them
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+
+
+class AuditEvent(TenantOwned):
+    """Who did what, when and from where. Rows are only ever added; the database sees to it.
+
+    What an operator does in their own name has no tenant.
+    """
+
+    class Actor(models.TextChoices):
+        KEY = "key"
+        MEMBER = "member"
+        OPERATOR = "operator"
+        SYSTEM = "system"
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.audit_event_id)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+", null=True)
+    at = models.DateTimeField(auto_now_add=True)
+    action = models.CharField(max_length=60)  # what it was done to, and what: key.created
+    actor_kind = models.CharField(max_length=10, choices=Actor.choices)
+    actor_id = models.CharField(max_length=40, blank=True)
+    actor_name = models.CharField(max_length=300, blank=True)  # as it was known then
+    in_place_of = models.CharField(
+        max_length=300, blank=True
+    )  # the member, where an operator impersonates one
+    target = models.CharField(max_length=300, blank=True)  # an id, or an address of the API
+    details = models.JSONField(default=dict)
+    address = models.GenericIPAddressField(null=True)
+    request_id = models.CharField(max_length=128, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "id"], name="audit_by_tenant")]
+
+
+class Impersonation(TenantOwned):
+    """An operator in a member's place, for a while."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.impersonation_id)
+    membership = models.ForeignKey(Membership, on_delete=models.CASCADE, related_name="+")
+    operator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    reason = models.CharField(max_length=300)
+    may_write = models.BooleanField(default=False)
+    started_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+
+class DataExport(TenantOwned):
+    """Everything of a tenant's in one archive, kept for some days."""
+
+    class Status(models.TextChoices):
+        PROCESSING = "processing"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.export_id)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.PROCESSING)
+    rows_done = models.PositiveIntegerField(default=0)
+    files_done = models.PositiveIntegerField(default=0)
+    files_total = models.PositiveIntegerField(null=True)
+    attempt = models.PositiveSmallIntegerField(default=0)  # rises with each worker that takes it up
+    lease_expires_at = models.DateTimeField(null=True)  # of that worker
+    error_detail = models.CharField(max_length=300, blank=True)
+    archive_key = models.CharField(max_length=255, blank=True)
+    archive_bytes = models.PositiveBigIntegerField(null=True)
+    archive_sha256 = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+
+    @property
+    def folder(self) -> str:
+        """Where its archive lies in the audio storage."""
+        return f"t/{self.tenant_id}/x/{self.pk}"
+
+
+class ErasureQuerySet(models.QuerySet):
+    def for_tenant(self, tenant: Tenant | str) -> "ErasureQuerySet":
+        """As TenantQuerySet has it; the tenant may be gone."""
+        return self.filter(tenant_id=tenant if isinstance(tenant, str) else tenant.pk)
+
+
+class Erasure(models.Model):
+    """The proof that a tenant, or a speaker of one, was erased. It outlives both, and names nobody."""
+
+    class Status(models.TextChoices):
+        REQUESTED = "requested"
+        ERASING = "erasing"
+        ERASED = "erased"
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.erasure_id)
+    # No foreign key: the tenant goes.
+    tenant_id = models.CharField(max_length=40, db_index=True)
+    speaker_id = models.CharField(max_length=40, blank=True)  # "": the whole tenant
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.REQUESTED)
+    requested_by = models.CharField(max_length=40)  # the id of a key, a member or an operator
+    requested_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    rows = models.JSONField(default=dict)  # how many of each kind went
+    files = models.PositiveIntegerField(default=0)
+    bytes = models.PositiveBigIntegerField(default=0)
+    log_lines = models.PositiveIntegerField(default=0)
+    # Addresses that get it by mail; ids of the tenant's members, or of the speaker's jobs. Both are
+    # forgotten at its end.
+    recipients = models.JSONField(default=list)
+    pending = models.JSONField(default=list)
+
+    objects = ErasureQuerySet.as_manager()
+
+
 def mode_name(live: bool) -> str:
     """What the API calls it."""
     return "live" if live else "test"
@@ -83,6 +274,8 @@ class ApiKey(TenantOwned):
     signing_secret = models.BinaryField(null=True)  # encrypted for this row (accounts.encryption)
     # The key that took its place: it works beside this one until this one expires.
     replaced_by_id = models.CharField(max_length=40, blank=True)
+
+    called = "This key"  # by refusals
 
     @property
     def mode(self) -> str:
@@ -142,6 +335,7 @@ class OutboxMessage(models.Model):
         # and the subject
         TASK = "task"
         DELETE_FILES = "delete_files"  # subject: a path of the audio storage
+        MAIL = "mail"  # subject: an address; payload: {"subject", "text"}
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     # No foreign key: files may have to go of a tenant that is gone.

@@ -5,11 +5,14 @@ Tasks may be published twice and files deleted twice; both do no harm, because t
 and a missing file is already deleted.
 """
 
-from collections.abc import Iterable
+import smtplib
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
 from celery import current_app
+from django.core.files.storage import default_storage
+from django.core.mail import BadHeaderError, EmailMessage
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
@@ -72,6 +75,31 @@ def ask_to_delete_files(tenant_id: str, path: str, *, after: timedelta = timedel
     )
 
 
+def ask_to_send(
+    tenant_id: str,
+    address: str,
+    subject: str,
+    text: str,
+    attachments: Sequence[tuple[str, str, str]] = (),
+) -> None:
+    """Have a mail sent after this commits (accounts.mail).
+
+    attachments: their names, keys in the storage, and media types. Left to the relay: a mail server may
+    take seconds.
+    """
+    OutboxMessage.objects.create(
+        kind=OutboxMessage.Kind.MAIL,
+        tenant_id=tenant_id,
+        subject=address,
+        payload={
+            "subject": subject,
+            "text": text,
+            "attachments": [list(one) for one in attachments],
+        },
+        due_at=timezone.now(),
+    )
+
+
 def relay() -> int:
     """Publish what is due. Returns how many messages went out."""
     now = timezone.now()
@@ -95,11 +123,11 @@ def _earlier(subject: str | OuterRef, pk: int | OuterRef, now: datetime) -> Quer
     return waiting.exclude(attempts=0, due_at__gt=now)
 
 
-def queue_is_empty(queue: str) -> bool:
-    """Whether no message waits for a worker. Raises when the broker does not answer."""
-    with current_app.connection_for_read() as broker:
+def queue_length(queue: str) -> int:
+    """How many messages wait for a worker. Raises when the broker does not answer."""
+    with current_app.pool.acquire(block=True, timeout=3) as broker:
         broker.ensure_connection(max_retries=1, timeout=3)
-        return bool(broker.default_channel.queue_declare(queue).message_count == 0)
+        return int(broker.default_channel.queue_declare(queue).message_count)
 
 
 def requeue(message: OutboxMessage) -> None:
@@ -113,7 +141,8 @@ def requeue(message: OutboxMessage) -> None:
 def _publish_one(pk: int) -> bool | None:
     """Publish a message and forget it. On failure it stays, due later and later.
 
-    Returns whether it went out; None if it is not its turn or somebody else has it.
+    Returns whether it went out; None if it is not its turn, somebody else has it, or nobody will ever
+    take it.
     """
     now = timezone.now()
     message = OutboxMessage.objects.filter(pk=pk, given_up_at=None, due_at__lte=now).first()
@@ -130,15 +159,26 @@ def _publish_one(pk: int) -> bool | None:
     try:
         _publish(message)
     except Exception as exc:
-        _keep_for_later(message, exc)
-        return False
+        hopeless = _is_hopeless(exc)
+        _keep_for_later(message, exc, hopeless=hopeless)
+        return None if hopeless else False
     OutboxMessage.objects.filter(pk=pk).delete()
     return True
 
 
-def _keep_for_later(message: OutboxMessage, exc: Exception) -> None:
+def _is_hopeless(exc: Exception) -> bool:
+    """Whether it is the message, a mail, that is at fault, and not whoever should take it."""
+    match exc:
+        case smtplib.SMTPRecipientsRefused():
+            return all(code >= 500 for code, _ in exc.recipients.values())
+        case smtplib.SMTPDataError():
+            return exc.smtp_code >= 500
+    return isinstance(exc, (UnicodeError, BadHeaderError))
+
+
+def _keep_for_later(message: OutboxMessage, exc: Exception, *, hopeless: bool) -> None:
     now = timezone.now()
-    dead = now - message.created_at > _GIVE_UP_AFTER
+    dead = hopeless or now - message.created_at > _GIVE_UP_AFTER
     OutboxMessage.objects.filter(pk=message.pk).update(
         due_at=now + min(_FIRST_WAIT * 2 ** min(message.attempts, 20), _LONGEST_WAIT),
         last_error=f"{type(exc).__name__}: {exc}"[:500],
@@ -149,32 +189,51 @@ def _keep_for_later(message: OutboxMessage, exc: Exception) -> None:
         "outbox.given_up" if dead else "outbox.publish_failed",
         message_id=message.pk,
         kind=message.kind,
-        subject=message.subject,
+        subject="" if message.kind == OutboxMessage.Kind.MAIL else message.subject,
         error=type(exc).__name__,
     )
 
 
 def _publish(message: OutboxMessage) -> None:
     if message.kind == OutboxMessage.Kind.TASK:
-        task = message.payload["task"]
-        current_app.send_task(
-            task,
-            args=[message.tenant_id, message.subject],
-            queue=_queue_of(task),
-            headers=message.payload.get("origin"),
-            retry=False,  # the outbox is the retry
+        publish_task(
+            message.payload["task"],
+            message.tenant_id,
+            message.subject,
+            message.payload.get("origin", {}),
         )
     elif message.kind == OutboxMessage.Kind.DELETE_FILES:
-        # The relay's role may do what the app's may not: what it is asked to do is looked at.
-        if not message.subject.startswith(f"t/{message.tenant_id}/"):
-            raise ValueError("the files are another tenant's")
+        _refuse_foreign(message, message.subject)
         delete_below(message.subject)
+    elif message.kind == OutboxMessage.Kind.MAIL:
+        mail = EmailMessage(
+            message.payload["subject"], message.payload["text"], to=[message.subject]
+        )
+        for name, key, media_type in message.payload.get("attachments", []):
+            _refuse_foreign(message, key)
+            with default_storage.open(key, "rb") as file:
+                mail.attach(name, file.read(), media_type)
+        mail.send()
     else:
         # Written by newer code than this: it waits for a relay that knows it.
         raise ValueError(f"unknown kind of message: {message.kind}")
 
 
-def _queue_of(task: str) -> str:
+def _refuse_foreign(message: OutboxMessage, path: str) -> None:
+    """The relay's role may do what the app's may not: what it is asked to do is looked at."""
+    if not path.startswith(f"t/{message.tenant_id}/"):
+        raise ValueError("the files are another tenant's")
+
+
+def publish_task(task: str, tenant_id: str, subject: str, origin: Mapping[str, str]) -> None:
+    """Send a task's message to its queue, once: whoever has it sent keeps a row that says so."""
+    current_app.send_task(
+        task, args=[tenant_id, subject], queue=queue_of(task), headers=dict(origin), retry=False
+    )
+
+
+def queue_of(task: str) -> str:
+    """The name of the queue that a task's messages go to."""
     routes = current_app.conf.task_routes
     default = {"queue": current_app.conf.task_default_queue}
     return str(routes.get(task, default)["queue"])

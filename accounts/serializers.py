@@ -1,12 +1,13 @@
-"""The shapes of API keys in the API."""
+"""The shapes of API keys and of the audit log in the API."""
 
 import ipaddress
 from typing import Any
 
 from rest_framework import serializers
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, AuditEvent
 from accounts.scopes import EVERYTHING, Scope
+from voicereel_site.pagination import PageQuery
 from voicereel_site.shapes import BoundedList, NameText, StrictSerializer
 
 MODES = ["live", "test"]
@@ -118,4 +119,54 @@ class NewKeyResponse(KeyResponse):
 
 class KeyPage(serializers.Serializer):
     data = KeyResponse(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class AuditEventQuery(PageQuery):
+    """The query parameters of GET /v1/audit-events"""
+
+    action = serializers.RegexField(
+        r"^[a-z_.]{1,60}\Z",
+        required=False,
+        help_text="only events of this kind, such as key.created",
+    )
+
+
+class AuditActor(serializers.Serializer):
+    """Who did it."""
+
+    kind = serializers.ChoiceField(AuditEvent.Actor.values, source="actor_kind")
+    id = serializers.CharField(source="actor_id", allow_null=True)
+    name = serializers.CharField(
+        source="actor_name", allow_null=True, help_text="a person's address, a key's label"
+    )
+    in_place_of = serializers.CharField(
+        allow_null=True, help_text="the member, where an operator of ours impersonated one"
+    )
+    address = serializers.CharField(allow_null=True, help_text="from which IP address")
+
+    def to_representation(self, row: AuditEvent) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(row)
+        return {name: value or None for name, value in shown.items()}
+
+
+class AuditEventResponse(serializers.Serializer):
+    """One thing that somebody did."""
+
+    id = serializers.CharField()
+    at = serializers.DateTimeField()
+    action = serializers.CharField(help_text="what it was done to, and what: key.created")
+    actor = AuditActor(source="*")
+    target = serializers.CharField(help_text="the id, or the address, of what it was done to")
+    details = serializers.DictField()
+    request_id = serializers.CharField(allow_null=True)
+
+    def to_representation(self, row: AuditEvent) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(row)
+        shown["request_id"] = shown["request_id"] or None
+        return shown
+
+
+class AuditEventPage(serializers.Serializer):
+    data = AuditEventResponse(many=True)
     next_cursor = serializers.CharField(allow_null=True)

@@ -115,7 +115,8 @@ def check_signature(request: HttpRequest, row: ApiKey) -> None:
 
     The body is read, hashed and laid back for whoever parses it. Raises invalid_signature.
     """
-    header = request.headers.get("Signature-Input")
+    # Not ``headers``, which Django makes of all there are.
+    header = request.META.get("HTTP_SIGNATURE_INPUT")
     if header is None:
         if row.require_signature:
             raise refused(

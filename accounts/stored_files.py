@@ -47,6 +47,14 @@ def walk(prefix: str = "") -> Iterator[StoredFile]:
                 yield StoredFile(path.relative_to(root).as_posix(), written_at)
 
 
+def file_bytes(key: str) -> int:
+    """A file's size; 0 if it was deleted meanwhile."""
+    try:
+        return int(default_storage.size(key))
+    except FileNotFoundError:
+        return 0
+
+
 def _raise_unless_missing(error: OSError) -> None:
     """A folder that cannot be read is not an empty one."""
     if not isinstance(error, FileNotFoundError):

@@ -6,6 +6,9 @@ nothing. Each statement brings the setting along, in the same round trip, and it
 statement's transaction: a connection knows no tenant when it is used again. SQLite has no such thing;
 there nothing is sent.
 
+A person's own memberships are shown by a second setting, ``voicereel.user_id``, before it is known for
+which tenant they come.
+
 Operators' processes act for no tenant in particular; their role has a policy of its own.
 """
 
@@ -16,6 +19,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.db import DatabaseError, NotSupportedError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, HttpResponseBase
@@ -24,11 +28,14 @@ from accounts.identifiers import is_id
 
 log = structlog.get_logger(__name__)
 
-SETTING = "voicereel.tenant_id"
+SETTING, USER_SETTING = "voicereel.tenant_id", "voicereel.user_id"
+# Whose the messages of the outbox are that are no tenant's, such as mail to a person who signs up.
+NO_TENANT = "ten_" + "0" * 26
 
 # The statement that goes before each other one; None: the process is an operator's.
 _leading: ContextVar[str | None] = ContextVar("leading_statement", default=None)
 _FOR_NOBODY = f"SET LOCAL {SETTING} = '';"
+CONSOLE_PATH = "/admin/"  # of the operators
 # In a transaction that has failed, nothing but its end may be sent.
 _OF_TRANSACTIONS = ("SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO SAVEPOINT ")
 
@@ -40,14 +47,35 @@ def _for_tenant(tenant_id: str) -> str:
 
 
 def act_for(tenant_id: str) -> None:
-    """Act for a tenant until the request ends."""
+    """Act for a tenant until the request ends. What is logged says so."""
     _leading.set(_for_tenant(tenant_id))
+    structlog.contextvars.bind_contextvars(tenant_id=tenant_id)
 
 
 @contextmanager
 def acting_for(tenant_id: str) -> Iterator[None]:
-    """Act for a tenant in this block; threads that it starts do not."""
+    """Act for a tenant in this block; threads that it starts do not. What is logged says so."""
     token = _leading.set(_for_tenant(tenant_id))
+    try:
+        with structlog.contextvars.bound_contextvars(tenant_id=tenant_id):
+            yield
+    finally:
+        _leading.reset(token)
+
+
+@contextmanager
+def operating_for(tenant_id: str) -> Iterator[None]:
+    """Do what an operator's process does about a tenant, with its own role: what is logged says whose."""
+    with structlog.contextvars.bound_contextvars(tenant_id=tenant_id):
+        yield
+
+
+@contextmanager
+def acting_for_member(user_id: str) -> Iterator[None]:
+    """See a person's memberships, of all tenants, with the tenants' names; and nothing else."""
+    if not is_id(user_id):
+        raise ValueError(f"not a person's id: {user_id!r}")
+    token = _leading.set(f"{_FOR_NOBODY} SET LOCAL {USER_SETTING} = '{user_id}';")
     try:
         yield
     finally:
@@ -61,7 +89,8 @@ def acting_for_owner_of_key(public_id: str) -> Iterator[None]:
     The one way to a tenant's row before the tenant is known: accounts_tenant_of_key (migration 0005)
     tells the database's own session the owner, and nobody else.
     """
-    assert public_id.isalnum()
+    if not public_id.isalnum():
+        raise ValueError(f"not a key's public id: {public_id!r}")
     token = _leading.set(
         f"SELECT set_config('{SETTING}', coalesce(accounts_tenant_of_key('{public_id}'), ''), true);"
     )
@@ -77,13 +106,16 @@ def is_bound() -> bool:
 
 
 class TenantMiddleware:
-    """A request acts for nobody until its key or its link is known."""
+    """A request acts for nobody until its key, its link or its member is known; the console is
+    operators'.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        token = _leading.set(_FOR_NOBODY)
+        console = settings.CONSOLE and request.path.startswith(CONSOLE_PATH)
+        token = _leading.set(None if console else _FOR_NOBODY)
         try:
             return self.get_response(request)
         finally:
@@ -130,6 +162,8 @@ def _execute(
         return execute(f"{leading} {sql}", params, many, context)
     # A server-side cursor takes one statement alone, and lives as long as its transaction.
     if not used.in_atomic_block:
+        if leading == _FOR_NOBODY:  # what a connection is by itself
+            return execute(sql, params, many, context)
         raise NotSupportedError("Rows of a tenant are streamed inside a transaction alone.")
     with used.connection.cursor() as own:
         own.execute(leading)

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from django.core.files.uploadedfile import UploadedFile
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
@@ -13,6 +14,7 @@ from rest_framework.views import APIView
 from accounts import idempotency
 from accounts.idempotency import earlier_reply, fingerprint_of, once
 from accounts.outbox import ask_to_delete_files
+from accounts.prepared import prepared
 from accounts.scopes import Scope
 from speakers.decoding import decoded
 from speakers.enrollment import Enrollment, enroll_speaker, retire_speaker, store_reference
@@ -25,10 +27,16 @@ from speakers.serializers import (
     UpdateSpeakerRequest,
 )
 from voicereel_site.errors import FieldError, Refusal
-from voicereel_site.pagination import PageQuery, page
+from voicereel_site.pagination import PageQuery, prepared_page
 
 LARGEST_BYTES = 50 * 1024 * 1024  # of all recordings of a speaker
 _FORM_BYTES = 256 * 1024  # what the form may add to them
+
+
+@prepared
+def _page_of_speakers(tenant_id: str, limit: int, before: str = "") -> "QuerySet[Speaker]":
+    rows = Speaker.objects.for_tenant(tenant_id).present().with_transcript().order_by("-pk")
+    return (rows.filter(pk__lt=before) if before else rows)[:limit]
 
 
 class SpeakerListView(APIView):
@@ -44,8 +52,9 @@ class SpeakerListView(APIView):
         """List your speakers (voices), newest first."""
         query = PageQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        rows = Speaker.objects.for_tenant(request.auth.tenant).present().prefetch_related("clips")
-        return Response(page(rows, query.validated_data, lambda row: SpeakerResponse(row).data))
+        shape = SpeakerResponse().to_representation
+        tenant_id = request.auth.tenant.pk
+        return Response(prepared_page(_page_of_speakers, tenant_id, query.validated_data, shape))
 
     @extend_schema(
         operation_id="registerSpeaker",

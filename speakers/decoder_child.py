@@ -31,6 +31,11 @@ _CODECS = {
     "mov": {"aac", "alac"},
 }
 _SUPPORTED = "WAV (PCM or float), FLAC, MP3, OGG (Opus or Vorbis) and M4A (AAC or ALAC)"
+# Whose header states the length: a longer one is refused before it has cost anything. (WAV states it
+# too, but programs that stream one write the highest number there.)
+_STATES_LENGTH = {"flac", "mov"}
+_PADDING_S = 1.0  # which encoders of AAC add, and the header may count
+_TOO_LONG = "makes the reference longer than 10 minutes in all"
 # A cut at the start of an MP3 leaves frames that refer to data before it.
 _BROKEN_PACKETS_FORGIVEN = 3
 
@@ -97,6 +102,9 @@ def decode(source: str, target: str, sample_rate: int, longest_s: float) -> int:
             raise Refused(
                 "audio_format_not_supported", f"is coded as {codec}; we read {_SUPPORTED}"
             )
+        stated_s = (opened.duration or 0) / av.time_base
+        if container in _STATES_LENGTH and stated_s > longest_s + _PADDING_S:
+            raise Refused("audio_too_long", _TOO_LONG)
         stream.codec_context.thread_count = 1
         resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
         with soundfile.SoundFile(
@@ -111,9 +119,7 @@ def decode(source: str, target: str, sample_rate: int, longest_s: float) -> int:
                         raise Refused("audio_unreadable", "holds samples that are not numbers")
                     frames += len(samples)
                     if frames > longest_s * sample_rate:
-                        raise Refused(
-                            "audio_too_long", "makes the reference longer than 10 minutes in all"
-                        )
+                        raise Refused("audio_too_long", _TOO_LONG)
                     out.write(np.clip(samples, -1.0, 1.0))
 
             packets = opened.demux(stream)

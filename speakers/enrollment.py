@@ -13,8 +13,9 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from accounts import audit
+from accounts.callers import Caller
 from accounts.identifiers import speaker_id as new_speaker_id
-from accounts.models import ApiKey
 from accounts.outbox import ask_for_task, ask_to_delete_files
 from speakers.analysis import analyse, failure_reasons
 from speakers.decoding import REFERENCE_RATE, DecodedClip, Waveform
@@ -72,24 +73,24 @@ def store_reference(tenant_id: str, clips: Sequence[DecodedClip]) -> StoredRefer
     return StoredReference(speaker_id, keys, [clip.duration_ms for clip in clips])
 
 
-def enroll_speaker(api_key: ApiKey, enrollment: Enrollment, reference: StoredReference) -> Speaker:
+def enroll_speaker(caller: Caller, enrollment: Enrollment, reference: StoredReference) -> Speaker:
     """Make the speaker, in ``processing``, and ask for its analysis. Inside a transaction."""
     speaker = Speaker.objects.create(
         pk=reference.speaker_id,
-        tenant=api_key.tenant,
+        tenant=caller.tenant,
         name=enrollment.name,
         language=enrollment.language,
         metadata=enrollment.metadata,
         reference_ms=sum(reference.durations_ms),
         consent_at=timezone.now(),
-        consent_key_id=api_key.pk,
+        consent_key_id=caller.pk,
         consent_version=CONSENT_VERSION,
     )
     for position, (key, duration_ms) in enumerate(
         zip(reference.keys, reference.durations_ms, strict=True)
     ):
         ReferenceClip.objects.create(
-            tenant=api_key.tenant,
+            tenant=caller.tenant,
             speaker=speaker,
             position=position,
             audio_key=key,
@@ -104,13 +105,24 @@ def enroll_speaker(api_key: ApiKey, enrollment: Enrollment, reference: StoredRef
 def retire_speaker(speaker: Speaker) -> None:
     """Erase a speaker's recordings and voice; jobs that wait for it fail and name it."""
     with transaction.atomic():
-        gone = _row_of(speaker).update(
-            deleted_at=timezone.now(), voice_data=None, voice_preset="", quality=None, metadata={}
-        )
-        if gone:
+        if withdraw_voice(speaker):
             ReferenceClip.objects.for_tenant(speaker.tenant).filter(speaker=speaker).delete()
             ask_to_delete_files(speaker.tenant_id, speaker.folder)
-            ask_for_task("synthesis.fail_jobs_of_speaker", speaker)
+
+
+def withdraw_voice(speaker: Speaker) -> bool:
+    """Erase a speaker's voice, and leave its recordings to the caller. Inside a transaction.
+
+    Returns whether it was there.
+    """
+    gone = _row_of(speaker).update(
+        deleted_at=timezone.now(), voice_data=None, voice_preset="", quality=None, metadata={}
+    )
+    if gone:
+        # By its id alone: the log outlives the person's name.
+        audit.record(speaker.tenant_id, "speaker.deleted", speaker.pk)
+        ask_for_task("synthesis.fail_jobs_of_speaker", speaker)
+    return bool(gone)
 
 
 def _row_of(speaker: Speaker) -> SpeakerQuerySet:

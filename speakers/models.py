@@ -1,6 +1,8 @@
 """Whose voice: speakers and the recordings that were given for them."""
 
 from django.db import models
+from django.db.models import OuterRef, Subquery
+from django.utils.functional import cached_property
 
 from accounts import identifiers
 from accounts.models import TenantOwned, TenantQuerySet
@@ -12,6 +14,13 @@ class SpeakerQuerySet(TenantQuerySet):
         engines need.
         """
         return self.filter(deleted_at=None).defer("voice_data")
+
+    def with_transcript(self) -> "SpeakerQuerySet":
+        """What is said in each one's first recording comes along, for ``transcript``."""
+        clips = ReferenceClip.objects.filter(speaker=OuterRef("pk"), tenant=OuterRef("tenant"))
+        return self.annotate(
+            first_transcript=Subquery(clips.order_by("position").values("transcript")[:1])
+        )
 
 
 class Speaker(TenantOwned):
@@ -42,7 +51,7 @@ class Speaker(TenantOwned):
     voice_data = models.JSONField(null=True)  # the engine's own; None until it is ready
 
     consent_at = models.DateTimeField()
-    consent_key_id = models.CharField(max_length=40)  # the API key that gave it
+    consent_key_id = models.CharField(max_length=40)  # the API key, or the member, that gave it
     consent_version = models.CharField(max_length=20)  # of the statement consented to
 
     created_at = models.DateTimeField(auto_now_add=True)
@@ -62,6 +71,12 @@ class Speaker(TenantOwned):
     def folder(self) -> str:
         """Where its files lie in the audio storage."""
         return speaker_folder(self.tenant_id, self.pk)
+
+    @cached_property
+    def first_transcript(self) -> str | None:
+        """What is said in the first recording; "" or None where nobody said."""
+        first = self.clips.first()
+        return first.transcript if first else None
 
 
 class ReferenceClip(TenantOwned):

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from speakers.models import Speaker
-from voicereel_site.shapes import NameText, SpokenText, StrictSerializer, metadata_field
+from voicereel_site.shapes import NameText, SpokenText, StrictSerializer, iso, metadata_field
 
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$"
 
@@ -101,7 +101,7 @@ class SpeakerResponse(serializers.ModelSerializer):
         allow_null=True,
         help_text="Of the voice to the recordings: the cosine of their embeddings, 1 is the same.",
     )
-    transcript = serializers.SerializerMethodField()
+    transcript = serializers.CharField(allow_null=True)
     metadata = serializers.DictField(child=serializers.CharField())
 
     class Meta:
@@ -123,14 +123,24 @@ class SpeakerResponse(serializers.ModelSerializer):
             "created_at",
         ]
 
-    def get_transcript(self, speaker: Speaker) -> str | None:
-        clip = next(iter(speaker.clips.all()), None)
-        return (clip.transcript or None) if clip else None
-
     def to_representation(self, speaker: Speaker) -> dict[str, Any]:
-        shown: dict[str, Any] = super().to_representation(speaker)
-        shown["voice_mode"] = shown["voice_mode"] or None
-        return shown
+        # By hand: field by field, DRF takes 0.8 ms of processor for each speaker of a page.
+        return {
+            "id": speaker.pk,
+            "name": speaker.name,
+            "language": speaker.language,
+            "status": speaker.status,
+            "voice_mode": speaker.voice_mode or None,
+            "similarity": speaker.voice_similarity,
+            "quality": speaker.quality,
+            "failure_reasons": speaker.failure_reasons,
+            "reference_ms": speaker.reference_ms,
+            "transcript": speaker.first_transcript or None,
+            "metadata": speaker.metadata,
+            "consent_at": iso(speaker.consent_at),
+            "consent_version": speaker.consent_version,
+            "created_at": iso(speaker.created_at),
+        }
 
 
 class SpeakerPage(serializers.Serializer):

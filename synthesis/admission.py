@@ -1,27 +1,23 @@
 """Whether a job may join the others: each tenant has room for so many, and so has the whole system."""
 
-from datetime import timedelta
-
 from django.conf import settings
-from django.db.models import Count, F, Sum
-from django.utils import timezone
+from django.db.models import Count, QuerySet, Sum
 
 from accounts.models import Tenant
 from accounts.plans import allowance_of
-from synthesis.models import Backlog, Job
+from accounts.prepared import prepared
+from synthesis.backlog import LINES_TO_SPEAK, last_seen
+from synthesis.models import ACTIVE, Job
 from voicereel_site.errors import Refusal
 
-_LINES_TO_SPEAK = Sum(F("lines_total") - F("lines_done"))
-_ACTIVE = [Job.Status.QUEUED, Job.Status.PROCESSING]
 _JOB_RETRY_AFTER_S, _BUSY_RETRY_AFTER_S = 10, 30
-# Nobody has looked for so long: an old count is no reason to refuse work.
-_OUTDATED = timedelta(minutes=2)
 
 
-def admit_job(tenant_id: str, lines: int, *, live: bool) -> None:
+def admit_job(tenant_id: str, lines: int, *, live: bool) -> int:
     """Let one more job of a tenant's in. Inside the transaction that queues it.
 
-    lines: how many it has to be spoken. Raises system_busy or too_many_concurrent_jobs.
+    lines: how many it has to be spoken. Returns how many milliseconds of audio the tenant's unfinished
+    jobs may come to. Raises system_busy or too_many_concurrent_jobs.
     """
     if live and _is_busy():
         raise Refusal(
@@ -33,15 +29,13 @@ def admit_job(tenant_id: str, lines: int, *, live: bool) -> None:
         )
     # Holding the tenant's row lets simultaneous requests in one by one; NO KEY, so that nothing else
     # that is stored for the tenant waits.
-    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
-    allowed = allowance_of(tenant.plan)
-    active = Job.objects.for_tenant(tenant).filter(status__in=_ACTIVE)
-    found = active.aggregate(jobs=Count("pk"), lines=_LINES_TO_SPEAK)
-    waiting = found["lines"] or 0
+    held: list[Tenant] = _held_tenant(tenant_id)
+    allowed = allowance_of(held[0].plan)
+    jobs, waiting, longest_ms = next(iter(_unfinished(tenant_id)), (0, 0, 0))
     detail = ""
-    if found["jobs"] >= allowed.jobs:
+    if jobs >= allowed.jobs:
         detail = (
-            f"Your plan allows {allowed.jobs:,} unfinished jobs at a time, and {found['jobs']:,} are "
+            f"Your plan allows {allowed.jobs:,} unfinished jobs at a time, and {jobs:,} are "
             "queued or processing."
         )
     elif waiting and waiting + lines > allowed.lines:
@@ -56,16 +50,24 @@ def admit_job(tenant_id: str, lines: int, *, live: bool) -> None:
             429,
             headers={"Retry-After": str(_JOB_RETRY_AFTER_S)},
         )
+    return int(longest_ms)
+
+
+@prepared
+def _held_tenant(tenant_id: str) -> "QuerySet[Tenant]":
+    return Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id)
+
+
+@prepared
+def _unfinished(tenant_id: str) -> "QuerySet[Job]":
+    """How many jobs, of them lines that are yet to be spoken, and milliseconds that they may come to;
+    nothing where there are none.
+    """
+    active = Job.objects.for_tenant(tenant_id).filter(status__in=ACTIVE).values("tenant")
+    counted = active.annotate(jobs=Count("pk"), lines=LINES_TO_SPEAK, longest=Sum("longest_ms"))
+    return counted.values_list("jobs", "lines", "longest")
 
 
 def _is_busy() -> bool:
-    recent = timezone.now() - _OUTDATED
-    full = Backlog.objects.filter(measured_at__gte=recent, lines__gte=settings.MOST_WAITING_LINES)
-    return full.exists()
-
-
-def measure_backlog() -> None:
-    """Count what waits, of all tenants, for those who may look at one alone."""
-    waiting = Job.objects.filter(status=Job.Status.QUEUED, live=True)
-    lines = waiting.aggregate(lines=_LINES_TO_SPEAK)["lines"] or 0
-    Backlog.objects.update_or_create(pk=1, defaults={"lines": lines, "measured_at": timezone.now()})
+    row = last_seen.get()
+    return row is not None and row.lines >= settings.MOST_WAITING_LINES

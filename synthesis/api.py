@@ -15,20 +15,33 @@ from rest_framework.views import APIView
 
 from accounts import idempotency
 from accounts.idempotency import earlier_reply, fingerprint_of, once
+from accounts.privacy.serializers import EraseSpeakerRequest, ErasureResponse
 from accounts.scopes import Scope
-from accounts.tenancy import act_for
+from accounts.tenancy import act_for, acting_for
+from speakers.lookup import get_speaker
 from synthesis import storage
+from synthesis.erasure import request_speaker_erasure
 from synthesis.models import Job
 from synthesis.pronunciations import list_pronunciations, replace_pronunciations
 from synthesis.serializers import (
     JobPage,
     JobQuery,
     JobResponse,
+    PreviewResponse,
     PronunciationDictionary,
     ReplacePronunciationsRequest,
+    SynthesizeQuery,
     SynthesizeRequest,
+    shown_job,
 )
-from synthesis.submission import cancel_job, delete_job, get_job, retry_job, submit_job
+from synthesis.submission import (
+    cancel_job,
+    delete_job,
+    get_job,
+    preview_job,
+    retry_job,
+    submit_job,
+)
 from voicereel_site.errors import method_not_allowed, problem_response
 from voicereel_site.pagination import page
 
@@ -37,9 +50,7 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 def _shown(request: Request, job: Job) -> dict[str, Any]:
-    context = {"absolute": request.build_absolute_uri}
-    shape: dict[str, Any] = JobResponse(job, context=context).data
-    return shape
+    return shown_job(job, f"{request.scheme}://{request.get_host()}")
 
 
 class SynthesizeView(APIView):
@@ -49,12 +60,21 @@ class SynthesizeView(APIView):
 
     @extend_schema(
         operation_id="synthesize",
-        parameters=[idempotency.PARAMETER],
+        parameters=[idempotency.PARAMETER, SynthesizeQuery],
         request=SynthesizeRequest,
-        responses={202: JobResponse},
+        responses={202: JobResponse, 200: PreviewResponse},
     )
     def post(self, request: Request) -> Response:
-        """Turn a script into one audio file and captions. Poll the job that is answered."""
+        """Turn a script into one audio file and captions. Poll the job that is answered.
+
+        With `dry_run=true` nothing is made: the answer, a 200, says what is wrong, how long the audio
+        will be, and what it costs at most.
+        """
+        if request.META["QUERY_STRING"]:
+            query = SynthesizeQuery(data=request.query_params.dict())
+            query.is_valid(raise_exception=True)
+            if query.validated_data["dry_run"]:
+                return self._preview(request)
         fingerprint = fingerprint_of(request.data)
         if reply := earlier_reply(request, "POST /v1/synthesize", fingerprint):
             return reply
@@ -67,6 +87,11 @@ class SynthesizeView(APIView):
             return Response(_shown(request, job), status=202, headers=headers)
 
         return once(request, "POST /v1/synthesize", fingerprint, submit)
+
+    def _preview(self, request: Request) -> Response:
+        body = SynthesizeRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        return Response(PreviewResponse(preview_job(request.auth, body.validated_data)).data)
 
 
 class JobListView(APIView):
@@ -82,7 +107,12 @@ class JobListView(APIView):
         rows = Job.objects.for_tenant(request.auth.tenant)
         if status := query.validated_data.get("status"):
             rows = rows.filter(status=status)
-        return Response(page(rows, query.validated_data, lambda job: _shown(request, job)))
+
+        def shown(job: Job) -> dict[str, Any]:
+            job.tenant = request.auth.tenant
+            return _shown(request, job)
+
+        return Response(page(rows, query.validated_data, shown))
 
 
 class JobView(APIView):
@@ -173,6 +203,34 @@ class PronunciationsView(APIView):
         return Response(PronunciationDictionary({"entries": entries}).data)
 
 
+class EraseSpeakerView(APIView):
+    """POST /v1/speakers/{id}/erase"""
+
+    scopes = {"POST": Scope.SPEAKERS_ERASE}
+
+    @extend_schema(
+        operation_id="eraseSpeaker",
+        parameters=[idempotency.PARAMETER],
+        request=EraseSpeakerRequest,
+        responses={202: ErasureResponse},
+    )
+    def post(self, request: Request, speaker_id: str) -> Response:
+        """Erase a speaker for good, with every job that has its voice, and get a proof of it.
+
+        The voice is withdrawn at once. Deleting a speaker, in contrast, leaves finished jobs.
+        """
+        speaker = get_speaker(request.auth.tenant, speaker_id)
+        body = EraseSpeakerRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+
+        def work() -> Response:
+            row = request_speaker_erasure(request.auth, speaker, body.validated_data["confirm"])
+            return Response(ErasureResponse(row, context={"request": request}).data, status=202)
+
+        route = f"POST /v1/speakers/{speaker_id}/erase"
+        return once(request, route, fingerprint_of(request.data), work)
+
+
 def download_file(request: HttpRequest, token: str, filename: str) -> HttpResponseBase:
     """The file behind a link. The link itself is the permission; it needs no key."""
     if request.method not in ("GET", "HEAD"):
@@ -181,11 +239,12 @@ def download_file(request: HttpRequest, token: str, filename: str) -> HttpRespon
     if link is None:
         detail = "This link is not whole or has expired. GET the job again for a fresh one."
         return problem_response(403, "invalid_signature", detail)
-    act_for(link.tenant_id)
-    job = Job.objects.for_tenant(link.tenant_id).filter(pk=link.job_id).first()
+    with acting_for(link.tenant_id):
+        job = Job.objects.for_tenant(link.tenant_id).filter(pk=link.job_id).first()
     key = job and storage.storage_key(job, link.kind)
     if job is None or key is None:
         return problem_response(404, "not_found", "The job behind this link was deleted.")
+    act_for(link.tenant_id)
     content_type = storage.media_type(job, link.kind)
     mark = codecs.BOM_UTF8 if link.kind == "srt" and request.GET.get("bom") == "1" else b""
     if not mark and (url := storage.presigned_url(key, link, filename, content_type)):

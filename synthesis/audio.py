@@ -1,11 +1,12 @@
 """Loudness, resampling, the streaming mixdown and the encoders: arrays in, files out.
 
-Whatever the length of the script, at most one line is in memory at a time.
+Whatever the length of the script, at most one line is in memory at a time, or a minute and a half.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, lru_cache, reduce
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import pyloudnorm
 import soxr
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
-from scipy.signal import lfilter
+from scipy.signal import sosfilt
 
 from speakers.decoding import Waveform
 from synthesis.formats import FORMATS, OutputChoice
@@ -34,6 +35,11 @@ _CLOSE_ENOUGH_LU = 0.25
 _LARGEST_GAIN_DB = 60.0  # above that a line is noise, not speech
 _BLOCK_SAMPLES = 1 << 18  # of work at a time: 6 s at 44.1 kHz
 _OVERSAMPLING = 4  # BS.1770-4, annex 2
+# An inter-sample peak of band-limited speech stays below so many times the highest sample.
+_HIGHEST_BETWEEN = 2
+_STEP_SAMPLES = 1_024  # a fiftieth of a second
+# A track that is no longer than this is resampled once and kept, and not for each round: 16 MB.
+_KEPT_SAMPLES = 1 << 22
 
 ReadLine = Callable[[int], tuple[Waveform, int]]  # index of a line -> waveform, rate in Hz
 
@@ -88,20 +94,21 @@ def _integrated_lufs(sums: npt.NDArray[np.float64], hop: int) -> float:
     return float(-0.691 + 10 * np.log10(np.mean(kept)))
 
 
-def _k_weighting(sample_rate: int) -> Callable[[Waveform], npt.NDArray[np.float64]]:
-    """The pre-filter of BS.1770, with the constants that pyloudnorm's own meter has."""
+@lru_cache
+def _k_weighting(sample_rate: int) -> npt.NDArray[np.float64]:
+    """The pre-filter of BS.1770 in second-order sections, with the constants that pyloudnorm's own
+    meter has.
+    """
     stages = [
         pyloudnorm.IIRfilter(4.0, 1 / np.sqrt(2), 1500.0, sample_rate, "high_shelf"),
         pyloudnorm.IIRfilter(0.0, 0.5, 38.0, sample_rate, "high_pass"),
     ]
+    return np.array([[*(stage.passband_gain * stage.b), *stage.a] for stage in stages])
 
-    def weigh(waveform: Waveform) -> npt.NDArray[np.float64]:
-        out = waveform.astype(np.float64)
-        for stage in stages:
-            out = stage.passband_gain * lfilter(stage.b, stage.a, out)
-        return out
 
-    return weigh
+def _weigh(waveform: Waveform, sample_rate: int) -> npt.NDArray[np.float64]:
+    weighed: npt.NDArray[np.float64] = sosfilt(_k_weighting(sample_rate), waveform)
+    return weighed
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,6 @@ def _measure(
     ceiling_dbtp: float | None,
 ) -> _Measured:
     """How loud the speakers and the mix are with these gains, limited unless the ceiling is None."""
-    weigh = _k_weighting(timeline.sample_rate)
     joined: dict[str, _Energy] = defaultdict(lambda: _Energy(timeline.sample_rate))
     mix = _Energy(timeline.sample_rate)
     for index, line in enumerate(timeline.lines):
@@ -151,7 +157,7 @@ def _measure(
         waveform = waveform * np.float32(10 ** (gains_db[line.speaker_id] / 20))
         if ceiling_dbtp is not None:
             waveform = limit(waveform, timeline.sample_rate, ceiling_dbtp)
-        squares = np.square(weigh(waveform))
+        squares = np.square(_weigh(waveform, timeline.sample_rate))
         if len(squares):
             joined[line.speaker_id].add(joined[line.speaker_id].end, squares)
             mix.add(line.start_sample, squares)
@@ -189,37 +195,53 @@ def limit(waveform: Waveform, sample_rate: int, ceiling_dbtp: float) -> Waveform
     minimum) and smoothed by a mean of the same width, which never exceeds it.
     """
     ceiling = 10 ** (ceiling_dbtp / 20)
-    # An inter-sample peak of band-limited speech stays below twice the highest sample.
-    if np.abs(waveform).max(initial=0.0) * 2 <= ceiling:
+    if np.abs(waveform).max(initial=0.0) * _HIGHEST_BETWEEN <= ceiling:
         return waveform
-    needed = np.minimum(1.0, ceiling / np.maximum(_true_peaks(waveform, sample_rate), 1e-9))
+    peaks = _true_peaks(waveform, sample_rate, ceiling)
+    if peaks.max() <= ceiling:
+        return waveform
+    needed = np.minimum(1.0, ceiling / np.maximum(peaks, 1e-9))
     width = 2 * round(_LOOKAHEAD_S * sample_rate) + 1
     held = minimum_filter1d(needed, width, mode="nearest")
     gain = uniform_filter1d(held, width, mode="nearest")
     return (waveform * np.minimum(gain, needed)).astype(np.float32)
 
 
-def _true_peaks(waveform: Waveform, sample_rate: int) -> Waveform:
-    """For every sample the highest magnitude at it and up to the next one, oversampled."""
-    peaks = np.empty_like(waveform)
+def _true_peaks(waveform: Waveform, sample_rate: int, ceiling: float) -> Waveform:
+    """For every sample the highest magnitude at it and up to the next one, oversampled where that could
+    pass the ceiling.
+    """
+    peaks = np.abs(waveform)
     margin = 64  # samples on both sides, for the filter to settle
-    for start in range(0, len(waveform), _BLOCK_SAMPLES):
-        low = max(0, start - margin)
-        high = min(len(waveform), start + _BLOCK_SAMPLES + margin)
+    for start, end in _loud_stretches(peaks, ceiling / _HIGHEST_BETWEEN):
+        low, high = max(0, start - margin), min(len(waveform), end + margin)
         fine = np.abs(
             soxr.resample(
                 waveform[low:high], sample_rate, sample_rate * _OVERSAMPLING, quality="HQ"
             )
         )
         fine = np.pad(fine, (0, max(0, (high - low) * _OVERSAMPLING - len(fine))))
-        coarse = fine[: (high - low) * _OVERSAMPLING : _OVERSAMPLING]
-        for phase in range(1, _OVERSAMPLING):
-            coarse = np.maximum(coarse, fine[phase : (high - low) * _OVERSAMPLING : _OVERSAMPLING])
-        end = min(len(waveform), start + _BLOCK_SAMPLES)
+        fine = fine[: (high - low) * _OVERSAMPLING]
+        coarse = reduce(np.maximum, (fine[phase::_OVERSAMPLING] for phase in range(_OVERSAMPLING)))
         peaks[start:end] = coarse[start - low : end - low]
     # A peak between two samples belongs to both.
     peaks[1:] = np.maximum(peaks[1:], peaks[:-1])
     return peaks
+
+
+def _loud_stretches(magnitudes: Waveform, threshold: float) -> Iterator[tuple[int, int]]:
+    """Where samples pass a threshold, in steps that are short beside a word: [start, end), each at most a
+    block and apart from the others.
+    """
+    steps = np.arange(0, len(magnitudes), _STEP_SAMPLES)
+    loud = np.maximum.reduceat(magnitudes, steps) > threshold
+    # What lies between a loud sample and its quiet neighbour is in a stretch too.
+    loud[:-1] |= loud[1:]
+    loud[1:] |= loud[:-1]
+    edges = np.flatnonzero(np.diff(loud, prepend=False, append=False)) * _STEP_SAMPLES
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        for start in range(first, min(last, len(magnitudes)), _BLOCK_SAMPLES):
+            yield start, min(start + _BLOCK_SAMPLES, last, len(magnitudes))
 
 
 def mixdown(
@@ -292,12 +314,25 @@ class Encoder:
         self._container.close()
 
 
+def _resampled_once(timeline: Timeline, read_line: ReadLine) -> ReadLine:
+    """The lines at the timeline's own rate, kept in memory."""
+
+    @cache
+    def read(index: int) -> tuple[Waveform, int]:
+        waveform = _at_output_rate(timeline, timeline.lines[index], *read_line(index))
+        return waveform, timeline.sample_rate
+
+    return read
+
+
 def write_audio(
     path: Path, timeline: Timeline, read_line: ReadLine, output: OutputChoice, *, title: str = ""
 ) -> None:
     """Make the audio file of a timeline: equal speakers, TARGET_LUFS, true peak at most -1 dBTP."""
     lossless = FORMATS[output.format].lossless
     ceiling = _CEILING_LOSSLESS_DBTP if lossless else _CEILING_LOSSY_DBTP
+    if timeline.sample_count <= _KEPT_SAMPLES:
+        read_line = _resampled_once(timeline, read_line)
     gains = speaker_gains(timeline, read_line, ceiling)
     with Encoder(path, output, title=title) as encoder:
         for piece in mixdown(timeline, read_line, gains, ceiling):

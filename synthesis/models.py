@@ -10,6 +10,7 @@ from accounts import identifiers
 from accounts.models import TenantOwned, TenantQuerySet
 from speakers.models import Speaker
 
+ACTIVE = ["queued", "processing"]  # what Job.Status a job has that is not over
 LEASE = timedelta(seconds=30)  # how long a worker that says nothing keeps a job
 
 
@@ -18,6 +19,14 @@ class JobQuerySet(TenantQuerySet):
         """Jobs a worker may start: waiting, or abandoned by a worker whose lease ran out."""
         abandoned = Q(status=Job.Status.PROCESSING, lease_expires_at__lt=at)
         return self.filter(Q(status=Job.Status.QUEUED) | abandoned)
+
+    def waiting(self) -> "JobQuerySet":
+        """Jobs that need a worker and have not been handed to one (synthesis.dispatcher)."""
+        return self.filter(status__in=ACTIVE, handed_at=None)
+
+    def in_hand(self) -> "JobQuerySet":
+        """Jobs that were handed to a worker and have not ended."""
+        return self.filter(status__in=ACTIVE, handed_at__isnull=False)
 
     def suspect(self, at: datetime) -> "JobQuerySet":
         """Claimable jobs that may have killed their last worker: it died without a new line."""
@@ -28,6 +37,10 @@ class JobQuerySet(TenantQuerySet):
 class Job(TenantOwned):
     """A script to be spoken: queued, processing, then succeeded, failed or canceled."""
 
+    class Priority(models.IntegerChoices):
+        INTERACTIVE = 0  # somebody may be waiting for it at a screen
+        BULK = 1
+
     class Status(models.TextChoices):
         QUEUED = "queued"
         PROCESSING = "processing"
@@ -36,7 +49,7 @@ class Job(TenantOwned):
         CANCELED = "canceled"
 
     id = models.CharField(primary_key=True, max_length=40, default=identifiers.job_id)
-    api_key_id = models.CharField(max_length=40)
+    api_key_id = models.CharField(max_length=40)  # or the member's that asked for it
     live = models.BooleanField(default=True)  # False: of a test key, in tones, and costs nothing
     title = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.QUEUED)
@@ -46,13 +59,24 @@ class Job(TenantOwned):
     metadata = models.JSONField(default=dict)
     notices = models.JSONField(default=list)  # sentences, such as that a language is experimental
 
+    # What its audio may come to; no more is billed. 0: of a test job.
+    longest_ms = models.PositiveIntegerField(default=0, db_default=0)
+    quote_minor = models.PositiveBigIntegerField(default=0, db_default=0)  # the price of that
+    currency = models.CharField(max_length=3, blank=True, default="", db_default="")
+    max_cost_minor = models.PositiveBigIntegerField(null=True)
+    # What it came to, in minor units, not rounded.
+    cost = models.DecimalField(max_digits=30, decimal_places=12, null=True)
+
     lines_total = models.PositiveIntegerField()
     lines_done = models.PositiveIntegerField(default=0)
     attempt = models.PositiveSmallIntegerField(default=0)  # rises with each claim
     lines_done_at_claim = models.PositiveIntegerField(default=0)
     fruitless_attempts = models.PositiveSmallIntegerField(default=0)  # that finished no new line
     lease_expires_at = models.DateTimeField(null=True)
-    nudged_at = models.DateTimeField(default=timezone.now)  # when a worker was last told of it
+    priority = models.PositiveSmallIntegerField(choices=Priority.choices, default=Priority.BULK)
+    handed_at = models.DateTimeField(null=True)  # when a worker was last told of it; None: it waits
+    due_at = models.DateTimeField(default=timezone.now)  # not to be handed to a worker before
+    origin = models.JSONField(default=dict)  # the request's id and trace, for the worker's log
 
     error_code = models.CharField(max_length=40, blank=True)
     error_detail = models.TextField(blank=True)
@@ -75,9 +99,22 @@ class Job(TenantOwned):
     class Meta:
         indexes = [
             models.Index(fields=["tenant", "status"], name="jobs_by_tenant_and_status"),
-            models.Index(fields=["status", "lease_expires_at"], name="jobs_to_sweep"),
             models.Index(fields=["expires_at"], name="jobs_to_erase"),
+            # Of the jobs that are not over, however many are: what the dispatcher and sweeps ask.
+            models.Index(
+                fields=["live", "tenant", "priority", "id"],
+                name="jobs_that_wait",
+                condition=Q(handed_at=None, status__in=["queued", "processing"]),
+            ),
+            models.Index(
+                fields=["handed_at"],
+                name="jobs_in_hand",
+                condition=Q(handed_at__isnull=False, status__in=["queued", "processing"]),
+            ),
         ]
+
+    # Of the attempt at hand: how long its lines were with the GPU, beside those of others.
+    gpu_ms = 0
 
     @property
     def folder(self) -> str:
@@ -109,6 +146,8 @@ class Line(TenantOwned):
     pause_after_ms = models.PositiveIntegerField(null=True)  # None: ours to choose
 
     audio_key = models.CharField(max_length=255, blank=True)  # "" until it is spoken
+    # Lines that were kept at the same time share a file: where in it this one begins, in samples.
+    audio_start = models.PositiveIntegerField(default=0)
     sample_count = models.PositiveIntegerField(null=True)
     sample_rate = models.PositiveIntegerField(null=True)  # Hz, the engine's
     words = models.JSONField(null=True)  # [[text, start_sample, end_sample, space_before], ...]
@@ -130,10 +169,13 @@ class Quarantine(models.Model):
 
 
 class Backlog(models.Model):
-    """How many lines of all tenants' live jobs wait, as last counted (synthesis.admission). One row."""
+    """What waits of all tenants' live jobs, as last counted (synthesis.backlog). One row."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     lines = models.PositiveIntegerField()
+    # Of each tenant with waiting jobs, named by a hash: [weight, jobs, lines].
+    shares = models.JSONField(default=dict)
+    lines_per_s = models.FloatField(null=True)  # how fast it melts; None: not known yet
     measured_at = models.DateTimeField()
 
 

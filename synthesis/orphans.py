@@ -14,7 +14,7 @@ import structlog
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from accounts.models import Tenant
+from accounts.models import DataExport, Tenant
 from accounts.outbox import ask_to_delete_files
 from accounts.stored_files import StoredFile, abort_stale_uploads, walk
 from speakers.models import ReferenceClip, speaker_folder
@@ -77,7 +77,7 @@ def _orphans_of_tenant(tenant_id: str) -> Iterator[Orphan]:
 
 
 def _batches(files: Iterator[StoredFile]) -> Iterator[dict[str, list[StoredFile]]]:
-    """Files by their owner's folder, ``t/<tenant>/<j or s>/<id>``, some folders at a time."""
+    """Files by their owner's folder, ``t/<tenant>/<j, s or x>/<id>``, some folders at a time."""
     grouped = groupby(files, key=lambda file: "/".join(file.key.split("/")[:4]))
     while batch := {folder: list(group) for folder, group in islice(grouped, _BATCH)}:
         yield batch
@@ -94,6 +94,8 @@ def _referenced(tenant_id: str, ids: set[str]) -> dict[str, dict[str, str | None
     clips = ReferenceClip.objects.filter(tenant=tenant_id, speaker__in=ids)
     for speaker_id, key in clips.values_list("speaker_id", "audio_key"):
         known.setdefault(speaker_folder(tenant_id, speaker_id), {})[key] = None
+    for export in DataExport.objects.filter(tenant=tenant_id, pk__in=ids).exclude(archive_key=""):
+        known[export.folder] = {export.archive_key: None}
     return known
 
 

@@ -4,8 +4,10 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from accounts.models import Tenant
+from accounts.prepared import prepared
 from synthesis.models import Pronunciation
 from voicereel_site.errors import FieldError, Refusal
 
@@ -43,8 +45,13 @@ def pronunciations_of(tenant: Tenant, language: str) -> dict[str, str]:
     No two keys are alike ignoring case.
     """
     base = language.split("-")[0].lower()
-    rows = Pronunciation.objects.for_tenant(tenant).filter(language=base)
-    return dict(rows.values_list("written", "spoken"))
+    return dict(_respellings(tenant.pk, base))
+
+
+@prepared
+def _respellings(tenant_id: str, base: str) -> QuerySet:
+    rows = Pronunciation.objects.for_tenant(tenant_id).filter(language=base)
+    return rows.values_list("written", "spoken")
 
 
 def _refuse_clashes(entries: Sequence[Mapping[str, str]]) -> None:

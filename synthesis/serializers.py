@@ -1,7 +1,6 @@
 """The shapes of scripts and jobs in the API."""
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,12 +9,14 @@ from rest_framework import serializers
 
 from accounts.models import LONGEST_RETENTION_HOURS, mode_name
 from accounts.serializers import MODES
+from billing.money import Currency, half_up
 from speakers.serializers import LANGUAGE
+from synthesis.backlog import outlook_of
 from synthesis.captions import KINDS
 from synthesis.formats import BIT_DEPTHS, DEFAULT_FORMAT, FORMATS
 from synthesis.models import Job
 from synthesis.storage import link_path
-from synthesis.submission import LARGEST_SEED
+from synthesis.submission import LARGEST_SEED, Preview
 from voicereel_site.pagination import PageQuery
 from voicereel_site.shapes import (
     BoundedList,
@@ -24,12 +25,14 @@ from voicereel_site.shapes import (
     PhraseText,
     SpokenText,
     StrictSerializer,
+    iso,
     metadata_field,
 )
 
 LONGEST_LINE = 2_000  # characters
 MOST_LINES = 2_000
 MOST_PRONUNCIATIONS = 1_000
+LARGEST_AMOUNT = 10**12  # minor units
 
 
 class LineRequest(StrictSerializer):
@@ -107,7 +110,65 @@ class SynthesizeRequest(StrictSerializer):
         help_text="How long the job and its files are kept after its end; null: until you delete "
         "it; not given: as your account is set, by default 30 days.",
     )
+    max_cost_minor = serializers.IntegerField(
+        min_value=0,
+        max_value=LARGEST_AMOUNT,
+        required=False,
+        help_text="The most that the job may cost, in your currency's smallest unit: if it may cost more, "
+        "nothing is spoken (402 cost_limit_exceeded).",
+    )
     metadata = metadata_field()
+
+
+class SynthesizeQuery(StrictSerializer):
+    """The query parameters of POST /v1/synthesize"""
+
+    is_json = False
+    dry_run = serializers.BooleanField(
+        required=False, default=False, help_text="Say what would become of it, and do nothing."
+    )
+
+
+class ScriptError(serializers.Serializer):
+    pointer = serializers.CharField(help_text="JSON pointer into the request")
+    line_id = serializers.CharField(required=False)
+    code = serializers.CharField(required=False)
+    detail = serializers.CharField()
+
+
+class Money(serializers.Serializer):
+    """An amount before tax."""
+
+    amount_minor = serializers.IntegerField(help_text="in the currency's smallest unit")
+    currency = serializers.ChoiceField(Currency.choices)
+
+
+class PreviewResponse(serializers.Serializer):
+    """What would become of a script."""
+
+    valid = serializers.BooleanField(help_text="whether it would be taken")
+    errors = ScriptError(many=True)
+    code = serializers.CharField(allow_null=True, help_text="with which it would be refused")
+    detail = serializers.CharField(allow_null=True)
+    predicted_duration_ms = serializers.IntegerField(help_text="of the audio, with its pauses")
+    longest_duration_ms = serializers.IntegerField(help_text="no more is billed")
+    highest_price = Money(help_text="the bill never passes it")
+
+    def to_representation(self, preview: Preview) -> dict[str, Any]:
+        first = preview.errors[0] if preview.errors else None
+        refusal = preview.refusal
+        return {
+            "valid": first is None and refusal is None,
+            "errors": [error.as_json() for error in preview.errors],
+            "code": (first.code or "validation_error") if first else refusal and refusal.code,
+            "detail": first.detail if first else refusal and refusal.detail,
+            "predicted_duration_ms": preview.foreseen.expected_ms,
+            "longest_duration_ms": preview.foreseen.longest_ms,
+            "highest_price": {
+                "amount_minor": preview.quoted.amount_minor,
+                "currency": preview.quoted.currency,
+            },
+        }
 
 
 class JobQuery(PageQuery):
@@ -142,6 +203,12 @@ class CaptionLinks(serializers.Serializer):
     srt = serializers.URLField(required=False, help_text="add ?bom=1 for a byte-order mark")
 
 
+class JobCost(Money):
+    exact_minor = serializers.CharField(
+        help_text="not rounded, a decimal number: invoices round a line once, as a whole"
+    )
+
+
 class JobResponse(serializers.Serializer):
     """A job as the API shows it. Links are made afresh each time and live 15 minutes."""
 
@@ -152,6 +219,13 @@ class JobResponse(serializers.Serializer):
     title = serializers.CharField()
     status = serializers.ChoiceField(Job.Status.choices)
     progress = Progress()
+    queue_position = serializers.IntegerField(
+        allow_null=True, help_text="while it is queued: how many jobs begin before it"
+    )
+    estimated_start_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="while it is queued: when it will begin, as far as can be told by how fast work goes",
+    )
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
@@ -162,6 +236,12 @@ class JobResponse(serializers.Serializer):
         allow_null=True, help_text="when the job and its files are erased"
     )
     error = JobError(allow_null=True)
+    highest_price = Money(
+        allow_null=True, help_text="what was quoted: the bill never passes it; null: a test job's"
+    )
+    cost = JobCost(
+        allow_null=True, help_text="what it came to; null until it has succeeded, and for test jobs"
+    )
     audio = AudioFile(allow_null=True)
     captions = CaptionLinks(allow_null=True)
     links_expire_at = serializers.DateTimeField(allow_null=True)
@@ -169,47 +249,69 @@ class JobResponse(serializers.Serializer):
     seed = serializers.IntegerField()
     metadata = serializers.DictField(child=serializers.CharField())
 
-    def to_representation(self, job: Job) -> dict[str, Any]:
-        absolute: Callable[[str], str] = self.context["absolute"]
-        expires_at = int(time.time()) + settings.LINK_TTL_S
-        done = job.status == Job.Status.SUCCEEDED
-        failed = job.status == Job.Status.FAILED
-        return {
-            "id": job.pk,
-            "mode": mode_name(job.live),
-            "title": job.title,
-            "status": job.status,
-            "progress": {"lines_done": job.lines_done, "lines_total": job.lines_total},
-            "created_at": _iso(job.created_at),
-            "started_at": _iso(job.started_at),
-            "finished_at": _iso(job.finished_at),
-            "retention_hours": job.retention_hours,
-            "expires_at": _iso(job.expires_at),
-            "error": {
-                "code": job.error_code,
-                "detail": job.error_detail,
-                "line_id": job.error_line_id or None,
-            }
-            if failed
-            else None,
-            "audio": {
-                "url": absolute(link_path(job, "audio", expires_at)),
-                "format": job.output["format"],
-                "sample_rate": job.output["sample_rate"],
-                "duration_ms": job.audio_ms,
-                "size_bytes": job.audio_bytes,
-                "sha256": job.audio_sha256,
-            }
-            if done
-            else None,
-            "captions": {kind: absolute(link_path(job, kind, expires_at)) for kind in job.captions}
-            if done
-            else None,
-            "links_expire_at": _iso(datetime.fromtimestamp(expires_at, UTC)) if done else None,
-            "notices": job.notices,
-            "seed": job.seed,
-            "metadata": job.metadata,
+
+def _cost_of(job: Job) -> dict[str, Any] | None:
+    if job.cost is None or job.status != Job.Status.SUCCEEDED:
+        return None
+    exact = f"{job.cost:f}"
+    return {
+        "amount_minor": half_up(job.cost),
+        "currency": job.currency,
+        "exact_minor": exact.rstrip("0").rstrip(".") if "." in exact else exact,
+    }
+
+
+def shown_job(job: Job, here: str) -> dict[str, Any]:
+    """A job as JobResponse has it, by hand: field by field DRF takes longer than all the rest.
+
+    here: the address that links begin with, such as ``https://api.example.com``.
+    """
+    expires_at = int(time.time()) + settings.LINK_TTL_S
+    done = job.status == Job.Status.SUCCEEDED
+    failed = job.status == Job.Status.FAILED
+    outlook = outlook_of(job)
+    return {
+        "id": job.pk,
+        "mode": mode_name(job.live),
+        "title": job.title,
+        "status": job.status,
+        "progress": {"lines_done": job.lines_done, "lines_total": job.lines_total},
+        "queue_position": None if outlook is None else outlook.position,
+        "estimated_start_at": iso(None if outlook is None else outlook.starts_at),
+        "created_at": iso(job.created_at),
+        "started_at": iso(job.started_at),
+        "finished_at": iso(job.finished_at),
+        "retention_hours": job.retention_hours,
+        "expires_at": iso(job.expires_at),
+        "error": {
+            "code": job.error_code,
+            "detail": job.error_detail,
+            "line_id": job.error_line_id or None,
         }
+        if failed
+        else None,
+        "highest_price": {"amount_minor": job.quote_minor, "currency": job.currency}
+        if job.currency
+        else None,
+        "cost": _cost_of(job),
+        "audio": {
+            "url": here + link_path(job, "audio", expires_at),
+            "format": job.output["format"],
+            "sample_rate": job.output["sample_rate"],
+            "duration_ms": job.audio_ms,
+            "size_bytes": job.audio_bytes,
+            "sha256": job.audio_sha256,
+        }
+        if done
+        else None,
+        "captions": {kind: here + link_path(job, kind, expires_at) for kind in job.captions}
+        if done
+        else None,
+        "links_expire_at": iso(datetime.fromtimestamp(expires_at, UTC)) if done else None,
+        "notices": job.notices,
+        "seed": job.seed,
+        "metadata": job.metadata,
+    }
 
 
 class JobPage(serializers.Serializer):
@@ -250,7 +352,3 @@ class PronunciationDictionary(serializers.Serializer):
     """A tenant's pronunciations, by language and then by what is written, ignoring case."""
 
     entries = PronunciationEntry(many=True)
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")

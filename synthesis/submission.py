@@ -2,33 +2,41 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts.lookup import find_row
-from accounts.models import ApiKey, Tenant
+from accounts import audit
+from accounts.callers import Caller
+from accounts.identifiers import is_id
+from accounts.models import Tenant
+from accounts.prepared import insert_rows, prepared
+from billing.accounts import account_of
+from billing.quotas import Quote, admit_spending, quote
 from speakers.lookup import speakers_by_id
 from speakers.models import Speaker
 from synthesis.admission import admit_job
 from synthesis.captions import KINDS
+from synthesis.durations import Foreseen, foresee
 from synthesis.engines import engine_for
 from synthesis.engines.base import SpeechEngine
 from synthesis.events import tell_of_job
 from synthesis.formats import OutputChoice, choose_output
 from synthesis.models import Job, JobQuerySet, Line
 from synthesis.storage import erase_files
-from synthesis.wakeups import ask_to_render
 from synthesis.words import language_of
-from voicereel_site.errors import FieldError, Refusal
+from voicereel_site.errors import FieldError, Refusal, not_found
+from voicereel_site.request_log import carried
 
 log = structlog.get_logger(__name__)
 
 _ERASED_AT_A_TIME = 1000
 LONGEST_SCRIPT_CHARACTERS = 200_000
+INTERACTIVE_CHARACTERS = 1_000  # about a minute of speech
 # JSON numbers are exact to 2^53 in every language.
 LARGEST_SEED = 2**53 - 1
 
@@ -39,32 +47,85 @@ _REFUSALS = {
 }
 
 
-def submit_job(api_key: ApiKey, request: Mapping[str, Any]) -> Job:
-    """Check a well-formed request and store it as a queued job. Inside a transaction.
+@dataclass(frozen=True)
+class _Checked:
+    """A request as far as it is known whether it is allowed."""
 
-    request: what SynthesizeRequest validated. All errors of the script are raised at once, each
-    with its line; the code is that of the first.
-    """
+    output: OutputChoice | None
+    errors: Sequence[FieldError]
+    speakers: Mapping[str, Speaker]
+    languages: Sequence[str]
+    engine: SpeechEngine
+    foreseen: Foreseen
+
+
+def _check(caller: Caller, request: Mapping[str, Any]) -> _Checked:
     script: Sequence[Mapping[str, Any]] = request["script"]
     output, errors = choose_output(
         **{"format": None, "sample_rate": None, "bitrate_kbps": None, "bit_depth": None}
         | request.get("output", {})
     )
     errors = [*errors, *_script_errors(script)]
-    tenant = api_key.tenant
-    speakers = speakers_by_id(tenant, (line["speaker_id"] for line in script))
+    speakers = speakers_by_id(caller.tenant, (line["speaker_id"] for line in script))
     languages = [
         line.get("language") or language_of(line["text"], _language(speakers, line))
         for line in script
     ]
-    engine = engine_for(live=api_key.live)
-    errors += _speaker_errors(script, speakers, engine.name if api_key.live else None)
+    engine = engine_for(live=caller.live)
+    errors += _speaker_errors(script, speakers, engine.name if caller.live else None)
     errors += _language_errors(script, languages, engine)
-    if errors or output is None:
-        raise _refusal(errors)
-    admit_job(tenant.pk, len(script), live=api_key.live)
-    notices = {engine.notice(language) for language in languages} - {None}
-    return _store(api_key, request, output, speakers, languages, sorted(map(str, notices)))
+    foreseen = foresee(script, languages, engine)
+    return _Checked(output, errors, speakers, languages, engine, foreseen)
+
+
+def submit_job(caller: Caller, request: Mapping[str, Any]) -> Job:
+    """Check a well-formed request and store it as a queued job. Inside a transaction.
+
+    request: what SynthesizeRequest validated. All errors of the script are raised at once, each
+    with its line; the code is that of the first. What may not be spent is refused before anything is
+    spoken.
+    """
+    checked = _check(caller, request)
+    if checked.errors or checked.output is None:
+        raise _refusal(checked.errors)
+    reserved_ms = admit_job(caller.tenant.pk, len(request["script"]), live=caller.live)
+    quoted = None
+    if caller.live:
+        account = account_of(caller.tenant, timezone.now())
+        longest_ms = checked.foreseen.longest_ms
+        quoted = quote(account, longest_ms)
+        max_cost = request.get("max_cost_minor")
+        admit_spending(account, quoted, longest_ms, reserved_ms, max_cost)
+    return _store(caller, request, checked, quoted)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What would become of a script. refusal: of what may be spent; None: it would be taken."""
+
+    errors: Sequence[FieldError]
+    foreseen: Foreseen
+    quoted: Quote
+    refusal: Refusal | None
+
+
+def preview_job(caller: Caller, request: Mapping[str, Any]) -> Preview:
+    """As submit_job, without a job: what is wrong, how long the audio will be, what it costs at most."""
+    checked = _check(caller, request)
+    account = account_of(caller.tenant, timezone.now())
+    foreseen = checked.foreseen
+    if not caller.live:
+        return Preview(checked.errors, foreseen, Quote(0, account.currency), None)
+    quoted = quote(account, foreseen.longest_ms)
+    refusal = None
+    try:
+        with transaction.atomic():
+            reserved_ms = admit_job(caller.tenant.pk, len(request["script"]), live=True)
+            max_cost = request.get("max_cost_minor")
+            admit_spending(account, quoted, foreseen.longest_ms, reserved_ms, max_cost)
+    except Refusal as exc:
+        refusal = exc
+    return Preview(checked.errors, foreseen, quoted, refusal)
 
 
 def _language(speakers: Mapping[str, Speaker], line: Mapping[str, Any]) -> str:
@@ -159,50 +220,70 @@ def _refusal(errors: Sequence[FieldError]) -> Refusal:
 
 
 def _store(
-    api_key: ApiKey,
-    request: Mapping[str, Any],
-    output: OutputChoice,
-    speakers: Mapping[str, Speaker],
-    languages: Sequence[str],
-    notices: Sequence[str],
+    caller: Caller, request: Mapping[str, Any], checked: _Checked, quoted: Quote | None
 ) -> Job:
+    assert checked.output is not None
     script = request["script"]
     seed = request.get("seed")
-    job = Job.objects.create(
-        tenant=api_key.tenant,
-        api_key_id=api_key.pk,
-        live=api_key.live,
+    notices = {checked.engine.notice(language) for language in checked.languages} - {None}
+    job = Job(
+        tenant=caller.tenant,
+        api_key_id=caller.pk,
+        live=caller.live,
         title=request.get("title", ""),
-        output=asdict(output),
+        output=asdict(checked.output),
         captions=sorted(set(request.get("captions", KINDS)), key=KINDS.index),
         seed=secrets.randbelow(2**31) if seed is None else seed,
         metadata=request.get("metadata", {}),
-        notices=notices,
+        notices=sorted(map(str, notices)),
+        priority=_priority(script),
+        origin=carried(),
+        longest_ms=0 if quoted is None else checked.foreseen.longest_ms,
+        quote_minor=0 if quoted is None else quoted.amount_minor,
+        currency="" if quoted is None else quoted.currency,
+        max_cost_minor=request.get("max_cost_minor"),
         lines_total=len(script),
-        retention_hours=request.get("retention_hours", api_key.tenant.retention_hours),
+        retention_hours=request.get("retention_hours", caller.tenant.retention_hours),
     )
-    Line.objects.bulk_create(
+    lines = [
         Line(
-            tenant=api_key.tenant,
+            tenant=caller.tenant,
             job=job,
             position=index,
             line_id=_line_id(line, index),
-            speaker=speakers[line["speaker_id"]],
+            speaker=checked.speakers[line["speaker_id"]],
             text=line["text"],
-            language=languages[index],
+            language=checked.languages[index],
             speed=line.get("speed", 1.0),
             pause_after_ms=line.get("pause_after_ms"),
         )
         for index, line in enumerate(script)
-    )
-    ask_to_render(job)
+    ]
+    insert_rows([job])
+    insert_rows(lines)
     log.info("job.submitted", job_id=job.pk, lines=len(script))
     return job
 
 
+def _priority(script: Sequence[Mapping[str, Any]]) -> int:
+    """Scripts that are short enough for somebody to wait for go before a tenant's long ones."""
+    short = sum(len(line["text"]) for line in script) <= INTERACTIVE_CHARACTERS
+    return int(Job.Priority.INTERACTIVE if short else Job.Priority.BULK)
+
+
 def get_job(tenant: Tenant, job_id: str) -> Job:
     """This tenant's job. Raises not_found."""
-    return find_row(Job.objects.for_tenant(tenant), job_id, "job")
+    # PostgreSQL refuses to look for some texts that are no ids, such as NUL.
+    found: list[Job] = _job(tenant.pk, job_id) if is_id(job_id) else []
+    if not found:
+        raise not_found("job")
+    found[0].tenant = tenant
+    return found[0]
+
+
+@prepared
+def _job(tenant_id: str, job_id: str) -> "QuerySet[Job]":
+    return Job.objects.for_tenant(tenant_id).filter(pk=job_id)
 
 
 def _row_of(job: Job) -> JobQuerySet:
@@ -233,11 +314,17 @@ def cancel_job(job: Job) -> Job:
 def retry_job(job: Job) -> Job:
     """Queue a failed or canceled job again; only what is missing will be spoken.
 
-    Raises system_busy or too_many_concurrent_jobs, or validation_error (409) if it is neither.
+    Raises system_busy, too_many_concurrent_jobs or quota_exceeded, or validation_error (409) if it is
+    neither.
     """
     with transaction.atomic():
         if _stopped(job).exists():
-            admit_job(job.tenant_id, job.lines_total - job.lines_done, live=job.live)
+            left = job.lines_total - job.lines_done
+            reserved_ms = admit_job(job.tenant_id, left, live=job.live)
+            if job.live:
+                account = account_of(job.tenant, timezone.now())
+                quoted = Quote(job.quote_minor, job.currency)
+                admit_spending(account, quoted, job.longest_ms, reserved_ms, job.max_cost_minor)
         return requeue_job(job)
 
 
@@ -258,10 +345,10 @@ def requeue_job(job: Job) -> Job:
             finished_at=None,
             expires_at=None,
             fruitless_attempts=0,
-            nudged_at=timezone.now(),
+            handed_at=None,
+            due_at=timezone.now(),
+            origin=carried(),
         )
-        if queued:
-            ask_to_render(job)
     job.refresh_from_db()
     if not queued:
         raise Refusal(
@@ -274,7 +361,9 @@ def requeue_job(job: Job) -> Job:
 
 def delete_job(job: Job) -> None:
     """Erase a job and every file of it. A worker that renders it finds no row and stops."""
-    _erase(_row_of(job))
+    with transaction.atomic():
+        if _erase(_row_of(job)):
+            audit.record(job.tenant_id, "job.deleted", job.pk)
 
 
 def erase_expired_jobs() -> int:

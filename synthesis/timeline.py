@@ -109,16 +109,18 @@ def place_lines(clips: Sequence[SpokenClip], sample_rate: int) -> Timeline:
                 clip.word_timing,
             )
         )
-        following = clips[index + 1] if index + 1 < len(clips) else None
-        at += length + rescaled(_pause_ms(clip, following), 1000, sample_rate)
+        following = clips[index + 1].speaker_id if index + 1 < len(clips) else None
+        pause = pause_ms(clip.pause_after_ms, clip.speaker_id, following)
+        at += length + rescaled(pause, 1000, sample_rate)
     return Timeline(sample_rate, at, placed)
 
 
-def _pause_ms(clip: SpokenClip, following: SpokenClip | None) -> int:
-    if clip.pause_after_ms is not None:
-        return clip.pause_after_ms
-    if following is None:
+def pause_ms(asked: int | None, speaker_id: str, following_speaker_id: str | None) -> int:
+    """The pause after a line. asked: by the script; following_speaker_id: None after the last line."""
+    if asked is not None:
+        return asked
+    if following_speaker_id is None:
         return PAUSE_AT_THE_END_MS
-    if following.speaker_id == clip.speaker_id:
+    if following_speaker_id == speaker_id:
         return PAUSE_SAME_SPEAKER_MS
     return PAUSE_CHANGE_OF_SPEAKER_MS

@@ -15,6 +15,9 @@ import redis
 # Where a developer's own servers answer, as on the usual CI machine.
 POSTGRES = os.environ.get("TEST_POSTGRES", "postgres://postgres@127.0.0.1:5432/postgres")
 REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/9")
+if _worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Each process of a parallel run flushes a database of its own.
+    REDIS = f"{REDIS.rsplit('/', 1)[0]}/{12 + int(_worker[2:])}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -37,7 +40,7 @@ def servers_missing() -> str | None:
     return None
 
 
-_profile = os.environ.pop("TEST_PROFILE", "embedded")
+_profile = os.environ.get("TEST_PROFILE", "embedded")  # processes of a parallel run read it too
 for name in [n for n in os.environ if n.startswith("VOICEREEL_")]:
     del os.environ[name]
 for name in ("DATABASE_URL", "REDIS_URL"):
@@ -52,3 +55,5 @@ if _profile == "production":
     os.environ["REDIS_URL"] = REDIS
     os.environ["VOICEREEL_SECRET_KEY"] = os.environ["VOICEREEL_API_KEY_PEPPER"] = "of-these-tests"
     os.environ["VOICEREEL_ENCRYPTION_KEYS"] = "of-these-tests"
+    os.environ["VOICEREEL_MAIL_URL"] = "consolemail://"
+    os.environ["VOICEREEL_CONSOLE"] = "true"

@@ -20,8 +20,9 @@ from django.http import (
     JsonResponse,
     UnreadablePostError,
 )
+from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions
-from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
 from rest_framework.response import Response
 
 from voicereel_site.outages import RETRY_AFTER_S, outage_of
@@ -174,7 +175,7 @@ def problem_from_exception(exc: Exception, context: Mapping[str, Any]) -> Respon
         case RequestDataTooBig() | TooManyFilesSent() | TooManyFieldsSent():
             detail = "The request is larger, or has more parts, than this route takes."
             status, body = 413, problem(413, "payload_too_large", detail)
-        case SuspiciousOperation() | UnreadablePostError():
+        case SuspiciousOperation() | UnreadablePostError() | MultiPartParserError():
             status, body = 400, problem(400, "validation_error", _UNREADABLE)
         case _ if (what := outage_of(exc)) is not None:
             status, body = 503, _unavailable(what, exc)
@@ -265,13 +266,14 @@ def handler500(request: HttpRequest) -> JsonResponse:
     return _plain(_internal())
 
 
+_NEGOTIATION = DefaultContentNegotiation()
+
+
 class AlwaysJson(BaseContentNegotiation):
     """Answers are JSON whatever ``Accept`` says: a 406 would only hide the real answer."""
 
     def select_parser(self, request: Any, parsers: Sequence[Any]) -> Any:
-        from rest_framework.negotiation import DefaultContentNegotiation
-
-        return DefaultContentNegotiation().select_parser(request, parsers)
+        return _NEGOTIATION.select_parser(request, parsers)
 
     def select_renderer(
         self, request: Any, renderers: Sequence[Any], format_suffix: str | None = None

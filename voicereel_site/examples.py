@@ -30,18 +30,22 @@ _SPEAKER_SHOWN = {
     "created_at": "2026-11-25T09:00:00Z",
 }
 _LINK = "https://api.example.com/v1/files/WyJ0ZW5f...:3q2-7w"
-_JOB_SHOWN = {
+_JOB_SHOWN: dict[str, Any] = {
     "id": _JOB,
     "mode": "live",
     "title": "Episode 12",
     "status": "succeeded",
     "progress": {"lines_done": 2, "lines_total": 2},
+    "queue_position": None,
+    "estimated_start_at": None,
     "created_at": "2026-11-25T09:05:00Z",
     "started_at": "2026-11-25T09:05:01Z",
     "finished_at": "2026-11-25T09:05:04Z",
     "retention_hours": 720,
     "expires_at": "2026-12-25T09:05:04Z",
     "error": None,
+    "highest_price": {"amount_minor": 5, "currency": "USD"},
+    "cost": {"amount_minor": 1, "currency": "USD", "exact_minor": "1.37"},
     "audio": {
         "url": f"{_LINK}/Episode%2012.mp3",
         "format": "mp3",
@@ -77,12 +81,94 @@ _KEY_SHOWN = {
 _QUEUED = {
     "status": "queued",
     "progress": {"lines_done": 0, "lines_total": 2},
+    "queue_position": 3,
+    "estimated_start_at": "2026-11-25T09:05:12Z",
     "started_at": None,
     "finished_at": None,
     "expires_at": None,
+    "cost": None,
     "audio": None,
     "captions": None,
     "links_expire_at": None,
+}
+_NOVEMBER = {"starts_at": "2026-11-01T00:00:00Z", "ends_at": "2026-12-01T00:00:00Z"}
+_STEPS = [
+    {"audio_ms": 72_000_000, "per_minute": "15"},
+    {"audio_ms": 3_456_789, "per_minute": "12"},
+]
+_PARTY = {
+    "name": "Alder Studio",
+    "address": "1 Elm Street, Springfield",
+    "country": "US",
+    "tax_id": "",
+}
+_INVOICE_SHOWN = {
+    "id": "inv_01kbd0c4n7r5t3w1y8b6d2fgha",
+    "number": "VR2026-000042",
+    "status": "finalized",
+    "month": "2026-11",
+    "period_start": _NOVEMBER["starts_at"],
+    "period_end": _NOVEMBER["ends_at"],
+    "time_zone": "UTC",
+    "currency": "USD",
+    "net_minor": 18_691,
+    "tax_minor": 0,
+    "tax_percent": "0",
+    "total_minor": 18_691,
+    "open_minor": 18_691,
+    "pays_by": "transfer",
+    "finalized_at": "2026-12-03T00:00:12Z",
+    "due_at": "2026-12-17T00:00:12Z",
+    "paid_at": None,
+    "seller": _PARTY | {"name": "VoiceReel", "address": "Seoul", "country": "KR"},
+    "buyer": _PARTY,
+    "tax_approval_number": None,
+    "lines": [
+        {
+            "id": "inl_01kbd0c4n7r5t3w1y8b6d2fgha",
+            "kind": "audio",
+            "plan": "standard",
+            **_NOVEMBER,
+            "audio_ms": 75_456_789,
+            "days": None,
+            "steps": _STEPS,
+            "reason": None,
+            "amount_minor": 18_691,
+        }
+    ],
+    "credit_notes": [],
+}
+_DAY_SHOWN = {
+    "starts_at": "2026-11-25T00:00:00Z",
+    "ends_at": "2026-11-26T00:00:00Z",
+    "audio_ms": 5_480,
+    "characters": 24,
+    "stored_bytes": 0,
+}
+_BILLING_SHOWN = {
+    "plan": "standard",
+    "standing": "good",
+    "currency": "USD",
+    "time_zone": "UTC",
+    "country": "US",
+    "legal_name": "Alder Studio",
+    "address": "1 Elm Street, Springfield",
+    "email": "books@example.com",
+    "language": "en",
+    "tax_id": "",
+    "representative": "",
+    "business_type": "",
+    "business_item": "",
+    "pays_by": "transfer",
+    "has_card": False,
+    "cap_minor": 50_000,
+    "running": {
+        "month": "2026-11",
+        **_NOVEMBER,
+        "spent_minor": 18_691,
+        "audio_ms": 75_456_789,
+        "included_ms": 0,
+    },
 }
 _ENDPOINT = "whe_01k9zt0c4n7r5t3w1y8b6d2fgh"
 _ENDPOINT_SHOWN = {
@@ -117,9 +203,92 @@ _DELIVERY_SHOWN = {
         "data": {"id": _JOB, "status": "canceled"},
     },
 }
+_MEMBER_SHOWN = {
+    "id": "mem_01k9zv1d5r8m2n4b6v0c3d5fgh",
+    "name": "Mina Kim",
+    "email": "mina@example.com",
+    "role": "developer",
+    "second_factor": True,
+    "joined_at": "2026-11-20T02:00:00Z",
+    "last_login_at": "2026-11-25T00:40:00Z",
+}
+_INVITATION_SHOWN = {
+    "id": "ivt_01k9zv6h7t9p3q5c8w1d4e6gjk",
+    "email": "jun@example.com",
+    "role": "viewer",
+    "invited_by": "mina@example.com",
+    "created_at": "2026-11-25T09:00:00Z",
+    "expires_at": "2026-12-02T09:00:00Z",
+}
+_AUDIT_EVENT_SHOWN = {
+    "id": "aud_01k9zvb2m4w6y8a0c2e4g6j8mn",
+    "at": "2026-11-25T09:10:00Z",
+    "action": "key.revoked",
+    "actor": {
+        "kind": "member",
+        "id": "usr_01k9zv0a3n5q7s9v1x3z5b7d9f",
+        "name": "mina@example.com",
+        "in_place_of": None,
+        "address": "203.0.113.7",
+    },
+    "target": _KEY,
+    "details": {"label": "nightly"},
+    "request_id": "req_5f2b8c1d9e3a7f6048b1c2d3",
+}
+_EXPORT_SHOWN = {
+    "id": "exp_01k9zvf4p6s8v0x2z4b6d8f0hj",
+    "status": "succeeded",
+    "files_done": 412,
+    "files_total": 412,
+    "rows_done": 2_840,
+    "error": None,
+    "archive": {
+        "url": "https://api.example.com/v1/archives/WyJ0ZW5f...:3q2-7w/voicereel-exp_01k9z.zip",
+        "size_bytes": 318_767_104,
+        "sha256": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+    },
+    "created_at": "2026-11-25T09:12:00Z",
+    "finished_at": "2026-11-25T09:12:40Z",
+    "expires_at": "2026-12-02T09:12:40Z",
+}
+_ACCOUNT = "ten_01k9zqt2w4y6a8c0e2g4j6m8pq"
+_ERASURE_SHOWN = {
+    "id": "era_01k9zvk8r0t2v4x6z8b0d2f4hj",
+    "account_id": _ACCOUNT,
+    "speaker_id": _SPEAKER,
+    "status": "erased",
+    "requested_by": _KEY,
+    "requested_at": "2026-11-25T09:20:00Z",
+    "finished_at": "2026-11-25T09:21:05Z",
+    "rows": {"job": 3, "line": 41, "reference_clip": 1, "speaker": 1},
+    "files": 52,
+    "bytes": 14_680_064,
+    "log_lines": 0,
+    "proof_url": "https://api.example.com/v1/erasure-proofs/WyJ0ZW5f...:Qm9-1c",
+}
+_ERASING: dict[str, Any] = {
+    "status": "requested",
+    "finished_at": None,
+    "rows": {},
+    "files": 0,
+    "bytes": 0,
+}
 _ENTRIES = [{"language": "en", "written": "SQL", "spoken": "sequel"}]
 
 EXAMPLES: dict[str, Any] = {
+    "MemberResponse": _MEMBER_SHOWN,
+    "MemberPage": {"data": [_MEMBER_SHOWN], "next_cursor": None},
+    "ChangeMemberRequest": {"role": "admin"},
+    "InviteRequest": {"email": "jun@example.com", "role": "viewer"},
+    "InvitationResponse": _INVITATION_SHOWN,
+    "InvitationPage": {"data": [_INVITATION_SHOWN], "next_cursor": None},
+    "AuditEventPage": {"data": [_AUDIT_EVENT_SHOWN], "next_cursor": None},
+    "ExportResponse": _EXPORT_SHOWN,
+    "ExportPage": {"data": [_EXPORT_SHOWN], "next_cursor": None},
+    "EraseAccountRequest": {"confirm": _ACCOUNT},
+    "EraseSpeakerRequest": {"confirm": "Anna"},
+    "ErasureResponse": _ERASURE_SHOWN,
+    "ErasurePage": {"data": [_ERASURE_SHOWN], "next_cursor": None},
     "RegisterSpeakerRequest": {
         "name": "Anna",
         "audio": ["(the bytes of anna.wav)"],
@@ -145,6 +314,54 @@ EXAMPLES: dict[str, Any] = {
         "data": [_JOB_SHOWN],
         "next_cursor": "am9iXzAxazl6cmI4aG40dDZzMmYwZzdqM3A1cXhk",
     },
+    "PreviewResponse": {
+        "valid": True,
+        "errors": [],
+        "code": None,
+        "detail": None,
+        "predicted_duration_ms": 5_400,
+        "longest_duration_ms": 18_900,
+        "highest_price": {"amount_minor": 5, "currency": "USD"},
+    },
+    "UsageResponse": {
+        "time_zone": "UTC",
+        "granularity": "day",
+        "start": "2026-11-01T00:00:00Z",
+        "end": "2026-11-26T00:00:00Z",
+        "totals": {"audio_ms": 5_480, "characters": 24},
+        "data": [_DAY_SHOWN],
+    },
+    "MonthReportResponse": {
+        "month": "2026-11",
+        "time_zone": "UTC",
+        **_NOVEMBER,
+        "is_over": True,
+        "totals": {"audio_ms": 75_456_789, "characters": 1_131_851},
+        "stored_bytes": 88_128,
+        "currency": "USD",
+        "net_minor": 18_691,
+        "parts": [
+            {
+                **_NOVEMBER,
+                "plan": "standard",
+                "days": 30,
+                "base_fee_minor": 0,
+                "audio_ms": 75_456_789,
+                "audio_minor": 18_691,
+                "steps": _STEPS,
+            }
+        ],
+        "days": [_DAY_SHOWN],
+        "by_key": [_DAY_SHOWN | {"api_key_id": _KEY}],
+        "by_speaker": [_DAY_SHOWN | {"speaker_id": _SPEAKER}],
+        "by_project": [_DAY_SHOWN | {"project": "podcast"}],
+    },
+    "InvoiceResponse": _INVOICE_SHOWN,
+    "InvoicePage": {"data": [_INVOICE_SHOWN], "next_cursor": None},
+    "BillingResponse": _BILLING_SHOWN,
+    "UpdateBillingRequest": {"legal_name": "Alder Studio", "country": "US", "cap_minor": 50_000},
+    "ReturnRequest": {"return_url": "https://example.com/billing"},
+    "PageResponse": {"url": "https://checkout.stripe.com/c/pay/cs_live_a1b2c3"},
     "ReplacePronunciationsRequest": {"entries": _ENTRIES},
     "PronunciationDictionary": {"entries": _ENTRIES},
     "CreateWebhookEndpointRequest": {
@@ -210,5 +427,18 @@ ANSWERS: dict[str, Any] = {
     "updateSpeaker": _SPEAKER_SHOWN | {"name": "Anna (studio)"},
     "updateWebhookEndpoint": _ENDPOINT_SHOWN | {"events": ["job.failed", "job.succeeded"]},
     "replayWebhookDelivery": _DELIVERY_SHOWN | {"next_attempt_at": "2026-11-25T11:00:00Z"},
+    "changeMember": _MEMBER_SHOWN | {"role": "admin"},
+    "createExport": _EXPORT_SHOWN
+    | {
+        "status": "processing",
+        "files_done": 0,
+        "files_total": None,
+        "rows_done": 0,
+        "archive": None,
+        "finished_at": None,
+        "expires_at": None,
+    },
+    "eraseSpeaker": _ERASURE_SHOWN | _ERASING,
+    "eraseAccount": _ERASURE_SHOWN | _ERASING | {"speaker_id": None},
     "revokeKey": _KEY_SHOWN | {"revoked_at": "2026-11-25T09:30:00Z"},
 }

@@ -1,6 +1,7 @@
 """What drf-spectacular cannot know by itself: problems, limits, examples, and the guides."""
 
 import json
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
@@ -8,6 +9,9 @@ from django.conf import settings
 from drf_spectacular.openapi import AutoSchema
 
 from accounts.plans import ALLOWANCES
+from accounts.scopes import ROLE_SCOPES, Role, Scope
+from billing.list_prices import LIST_PRICES
+from billing.money import shown
 from voicereel_site.examples import ANSWERS, EXAMPLES
 from voicereel_site.problems import PROBLEMS
 
@@ -79,7 +83,9 @@ class ProblemAwareSchema(AutoSchema):
             for status, response in responses.items():
                 response.setdefault("headers", {}).update(_headers_of(operation))
                 response["description"] = HTTPStatus(int(status)).phrase
-                _add_examples(response, operation["operationId"])
+                # A 200 beside a 202 is another answer than the operation's own.
+                own = status == max(responses)
+                _add_examples(response, operation["operationId"] if own else "")
             _add_examples(operation.get("requestBody", {}))
             _add_links(operation)
             for refusal in _refusals(operation):
@@ -106,6 +112,8 @@ def _refusals(operation: dict[str, Any]) -> list[int]:
     statuses = [401, 403, 429, 503]
     if "path" in places:
         statuses.append(404)
+    if operation["operationId"] in _MAY_COST_TOO_MUCH:
+        statuses.append(402)
     if operation["operationId"] in _MAY_BE_TOO_LATE:
         statuses.append(409)
     if "query" in places or "header" in places or "requestBody" in operation:
@@ -142,13 +150,23 @@ _LINKS = {
         ),
     ),
     "createKey": ("key_id", ("getKey", "rotateKey", "revokeKey")),
+    "createExport": ("export_id", ("getExport",)),
+    "invite": ("invitation_id", ("withdrawInvitation",)),
 }
+_MAY_COST_TOO_MUCH = {"retryJob", "synthesize"}
 _MAY_BE_TOO_LATE = {
+    "addCard",
     "cancelJob",
+    "changeMember",
+    "createExport",
     "createWebhookEndpoint",
+    "invite",
+    "openBillingPortal",
+    "removeMember",
     "replayWebhookDelivery",
     "retryJob",
     "rotateKey",
+    "updateBilling",
 }
 
 
@@ -212,18 +230,57 @@ def _guides() -> str:
     )
     plans = "\n".join(
         f"| {plan} | {allowed.requests:,} in {allowed.window_s} s | {allowed.jobs:,} | "
-        f"{allowed.lines:,} |"
+        f"{allowed.lines:,} | {allowed.in_hand} | {allowed.weight} |"
         for plan, allowed in ALLOWANCES.items()
     )
+    roles = "\n".join(
+        f"| `{scope}` | "
+        + " | ".join("x" if scope in ROLE_SCOPES[r] else "" for r in Role.values)
+        + " |"
+        for scope in Scope.values
+    )
+    head = "| scope | " + " | ".join(Role.values) + " |\n" + "| --- " * (len(Role.values) + 1) + "|"
     problem = json.dumps(EXAMPLES["Problem"], indent=2)
     pages = [
         (_GUIDES / f"{name}.md").read_text()
-        for name in ("start", "captions", "errors", "limits", "webhooks", "signatures")
+        for name in (
+            "start",
+            "captions",
+            "errors",
+            "limits",
+            "billing",
+            "webhooks",
+            "people",
+            "privacy",
+            "signatures",
+        )
     ]
     text = "\n".join(pages)
-    for place, value in (("{codes}", codes), ("{plans}", plans), ("{problem}", problem)):
+    for place, value in (
+        ("{codes}", codes),
+        ("{plans}", plans),
+        ("{prices}", _prices()),
+        ("{problem}", problem),
+        ("{roles}", f"{head}\n{roles}"),
+    ):
         text = text.replace(place, value)
     return text
+
+
+def _prices() -> str:
+    """The list's first prices, as the table of the guide has them: no database is asked."""
+    rows = []
+    for plan, (hours, currencies, ends) in LIST_PRICES.items():
+        for currency, (base_fee, minutes) in currencies.items():
+            tiers = []
+            for end, minute in zip(ends, minutes, strict=True):
+                upto = "" if end is None else f" up to {end * 60:,} min"
+                tiers.append(f"{shown(Decimal(minute), currency, places=2)}{upto}")
+            rows.append(
+                f"| {plan} | {currency} | {shown(base_fee, currency)} | {round(hours * 60):,} min | "
+                f"{', then '.join(tiers) or 'nothing beyond'} |"
+            )
+    return "\n".join(rows)
 
 
 def complete_document(result: dict[str, Any], **_: Any) -> dict[str, Any]:

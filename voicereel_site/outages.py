@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 import boto3
+import redis
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,6 +21,7 @@ from celery import current_app
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import InterfaceError, InternalError, OperationalError, connection
+from kombu.exceptions import OperationalError as BrokerError
 
 T = TypeVar("T")
 
@@ -33,7 +35,8 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 def outage_of(exc: BaseException) -> str | None:
-    """What an exception says is down: "database", "storage", "disk"; None if it says no such thing.
+    """What an exception says is down: "database", "broker", "storage", "disk"; None if it says no such
+    thing.
 
     Any refusal of the object store is its outage, because our requests to it are well-formed: a
     wrong credential must not fail a customer's job.
@@ -45,6 +48,8 @@ def outage_of(exc: BaseException) -> str | None:
             return "database"
         case BotoCoreError() | ClientError() | Boto3Error():
             return "storage"
+        case BrokerError() | redis.ConnectionError() | redis.TimeoutError():
+            return "broker"
         case OSError() if exc.errno in _DISK_ERRORS:
             return "disk"
     return None

@@ -15,11 +15,14 @@ from voicereel_site.shapes import StrictSerializer
 Row = TypeVar("Row", bound=Model)
 
 
+_USUAL, _MOST = 20, 100  # rows of a page
+
+
 class PageQuery(StrictSerializer):
     """The query parameters of every list."""
 
     is_json = False
-    limit = serializers.IntegerField(min_value=1, max_value=100, default=20)
+    limit = serializers.IntegerField(min_value=1, max_value=_MOST, default=_USUAL)
     cursor = serializers.CharField(required=False, max_length=200)
 
 
@@ -49,9 +52,29 @@ def page(
     """
     if cursor := query.get("cursor"):
         rows = rows.filter(pk__lt=_decode(cursor))
-    found = list(rows.order_by("-pk")[: query["limit"] + 1])
-    more = len(found) > query["limit"]
-    found = found[: query["limit"]]
+    return _page(list(rows.order_by("-pk")[: query["limit"] + 1]), query["limit"], shape)
+
+
+def prepared_page(
+    rows: Callable[..., list[Row]],
+    tenant_id: str,
+    query: dict[str, Any],
+    shape: Callable[[Row], dict[str, Any]],
+) -> dict[str, Any]:
+    """As ``page``, of rows that were prepared (accounts.prepared).
+
+    rows: takes the tenant's id, how many are wanted, and the id that they come before, if there is one.
+    """
+    limit: int = query["limit"]
+    before = [_decode(query["cursor"])] if query.get("cursor") else []
+    # One of two sizes: there is a statement for each.
+    most = next(size for size in (_USUAL, _MOST) if limit <= size)
+    return _page(rows(tenant_id, most + 1, *before)[: limit + 1], limit, shape)
+
+
+def _page(found: list[Row], limit: int, shape: Callable[[Row], dict[str, Any]]) -> dict[str, Any]:
+    more = len(found) > limit
+    found = found[:limit]
     return {
         "data": [shape(row) for row in found],
         "next_cursor": _encode(str(found[-1].pk)) if more else None,

@@ -51,11 +51,28 @@ PROBLEMS = {
     ),
     "insufficient_scope": ProblemKind(
         (403,),
-        "The key may not do this; the detail names the scope that it lacks.",
+        "The key, or your role, may not do this; the detail names the scope that it lacks.",
         {403: "This key lacks the scope jobs:write. It holds: jobs:read. Use a key that has it."},
     ),
     "not_found": ProblemKind(
         (404,), "There is no such thing, or it is not yours.", {404: "There is no such job."}
+    ),
+    "quota_exceeded": ProblemKind(
+        (402,),
+        "What you may spend or use this month is spent, with what is under way, or an invoice is overdue. "
+        "Nothing was spoken.",
+        {
+            402: "Your limit for a month is $50.00; $49.20 are spent, and with what is under way this "
+            "script may pass it. Raise cap_minor (PATCH /v1/billing), or wait for the next month."
+        },
+    ),
+    "cost_limit_exceeded": ProblemKind(
+        (402,),
+        "The script may cost more than its own `max_cost_minor`. Nothing was spoken.",
+        {
+            402: "This script may cost up to $2.10, more than its max_cost_minor, $2.00. Shorten it, or "
+            "raise the limit."
+        },
     ),
     "method_not_allowed": ProblemKind(
         (405,), "`Allow` names the methods of this address.", {405: 'Method "PUT" not allowed.'}

@@ -4,6 +4,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -45,6 +46,8 @@ class OpenApiView(APIView):
         return _served(request._request, path, "application/json")
 
 
+# Redoc writes its styles into the page and searches in a worker that it makes of text.
+@csp_update({"style-src": ["'unsafe-inline'"], "worker-src": ["blob:"]})
 def reference_page(request: HttpRequest) -> HttpResponseBase:
     """The guides and every operation, to read."""
     if request.method not in ("GET", "HEAD"):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import structlog
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 log = structlog.get_logger("voicereel.request")
 
@@ -20,6 +20,7 @@ _TRACEPARENT = re.compile(
     r"(?!ff)(?P<version>[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}"
     r"-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
 )
+_WITHOUT_CONTENT = {204, 304}  # RFC 9110, 8.6: not even a length of 0
 _CARRIED = ("request_id", "trace_id", "trace_flags")
 
 
@@ -59,12 +60,16 @@ class RequestLogMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        given = request.headers.get("X-Request-ID", "")
+        # Not ``headers``, which Django makes of all there are.
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = given if _SAFE_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
-        take_up({"request_id": request_id} | _trace(request.headers.get("traceparent", "")))
+        take_up({"request_id": request_id} | _trace(request.META.get("HTTP_TRACEPARENT", "")))
         started = time.perf_counter()
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
+        if isinstance(response, HttpResponse) and response.status_code not in _WITHOUT_CONTENT:
+            # Or the server sends it in chunks, which takes a write more.
+            response.headers.setdefault("Content-Length", str(len(response.content)))
         route = getattr(request.resolver_match, "route", None)
         log.info(
             "request",

@@ -3,14 +3,25 @@
 import io
 import re
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any, cast
 
+import orjson
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
+from rest_framework.renderers import JSONRenderer
+from rest_framework.utils.serializer_helpers import BindingDict
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A moment as answers show it: RFC 3339, in UTC."""
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
 
 _MOST_NAMED = 100  # unknown fields; somebody who sends a million needs no list of them
 
@@ -58,6 +69,13 @@ class StrictSerializer(serializers.Serializer):
     # Query strings and forms have no types: there, "1" is a number.
     is_json = True
 
+    @property
+    def fields(self) -> BindingDict:
+        """Those of the class, for all of its instances: DRF copies them for each, which takes longer than
+        validating a script. They are given values and keep none.
+        """
+        return _fields_of(cast(Hashable, type(self)))
+
     def to_internal_value(self, data: Any) -> Any:
         wrong: dict[Any, Any] = {}
         if isinstance(data, Mapping):
@@ -84,6 +102,15 @@ class StrictSerializer(serializers.Serializer):
         }
 
 
+@cache
+def _fields_of(shape: Callable[[], StrictSerializer]) -> BindingDict:
+    template = shape()
+    fields = BindingDict(template)
+    for name, field in template.get_fields().items():
+        fields[name] = field
+    return fields
+
+
 # The longest script may consist of brackets. A million empty objects would take 100 MB of memory.
 _MOST_BRACKETS = 210_000
 
@@ -108,6 +135,20 @@ class BoundedJsonParser(JSONParser):
             return super().parse(io.BytesIO(body), media_type, parser_context)
         except RecursionError as exc:
             raise ParseError("JSON is nested too deeply.") from exc
+
+
+class JsonRenderer(JSONRenderer):
+    """JSON in UTF-8, written by orjson: DRF's own way takes twenty times as long."""
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        if data is None:
+            return b""
+        return orjson.dumps(data, default=str, option=orjson.OPT_NON_STR_KEYS)
 
 
 class BoundedList(serializers.ListField):

@@ -8,10 +8,14 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from accounts import audit
 from accounts.encryption import decrypt
 from accounts.lookup import find_row
+from accounts.mail import send_mail
 from accounts.models import Tenant, TenantQuerySet, WebhookDelivery, WebhookEndpoint
 from accounts.outbox import ask_again_for_task, ask_for_task
+from accounts.people.members import addresses_of
+from accounts.scopes import Role
 from accounts.webhooks.events import DELIVER_TASK, TRIED_FOR
 from accounts.webhooks.sending import Outcome, send
 from voicereel_site.errors import Refusal
@@ -111,6 +115,15 @@ def _judge(endpoint: WebhookEndpoint, outcome: Outcome, now: datetime) -> None:
     elif endpoint.failing_since is not None and endpoint.failing_since < now - _DISABLED_AFTER:
         reason = f"It took nothing for {_DISABLED_AFTER.days} days. The last: {outcome.error}"
     if reason and row.update(disabled_at=now, disabled_reason=reason[:300]):
+        audit.record(endpoint.tenant_id, "webhook_endpoint.disabled", endpoint.pk, reason=reason)
+        to = addresses_of(endpoint.tenant_id, Role.OWNER, Role.ADMIN, Role.DEVELOPER)
+        send_mail(
+            to,
+            "webhook_disabled",
+            of_tenant=endpoint.tenant_id,
+            endpoint=endpoint,
+            reason=reason,
+        )
         log.warning("webhook.disabled", endpoint_id=endpoint.pk, reason=reason)
 
 

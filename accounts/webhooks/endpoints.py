@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.utils import timezone
 
+from accounts import audit
 from accounts.encryption import encrypt
 from accounts.lookup import find_row
 from accounts.models import Tenant, WebhookEndpoint
@@ -64,6 +65,7 @@ def create_endpoint(
     )
     secret = _make_secret(row)
     row.save(force_insert=True)
+    audit.record(tenant.pk, "webhook_endpoint.created", row.pk, url=url)
     return NewSecret(row, secret)
 
 
@@ -88,7 +90,9 @@ def update_endpoint(row: WebhookEndpoint, changes: Mapping[str, Any]) -> Webhook
     elif enabled is False and row.disabled_at is None:
         changed |= {"disabled_at": timezone.now(), "disabled_reason": "You switched it off."}
     if changed:
-        WebhookEndpoint.objects.for_tenant(row.tenant_id).filter(pk=row.pk).update(**changed)
+        with transaction.atomic():
+            WebhookEndpoint.objects.for_tenant(row.tenant_id).filter(pk=row.pk).update(**changed)
+            audit.record(row.tenant_id, "webhook_endpoint.changed", row.pk, fields=sorted(changes))
     row.refresh_from_db()
     return row
 
@@ -102,9 +106,12 @@ def rotate_secret(row: WebhookEndpoint) -> NewSecret:
         row.earlier_secret_until = timezone.now() + _SECRET_OVERLAP
         secret = _make_secret(row)
         row.save(update_fields=["secret", "earlier_secret", "earlier_secret_until"])
+        audit.record(row.tenant_id, "webhook_endpoint.secret_rotated", row.pk)
     return NewSecret(row, secret)
 
 
 def delete_endpoint(row: WebhookEndpoint) -> None:
     """Forget an endpoint and all that was delivered to it."""
-    WebhookEndpoint.objects.for_tenant(row.tenant_id).filter(pk=row.pk).delete()
+    with transaction.atomic():
+        WebhookEndpoint.objects.for_tenant(row.tenant_id).filter(pk=row.pk).delete()
+        audit.record(row.tenant_id, "webhook_endpoint.deleted", row.pk, url=row.url)

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import TextChoices
+from django.db.models import QuerySet, TextChoices
 from django.utils import timezone
 
 from accounts.models import WebhookDelivery, WebhookEndpoint
 from accounts.outbox import ask_for_task
+from accounts.prepared import prepared
 from accounts.scopes import EVERYTHING
 
 DELIVER_TASK = "accounts.deliver_webhook"
@@ -22,6 +23,13 @@ class Event(TextChoices):
     JOB_CANCELED = "job.canceled"
     SPEAKER_READY = "speaker.ready"
     SPEAKER_FAILED = "speaker.failed"
+    USAGE_THRESHOLD_REACHED = "usage.threshold_reached"
+    INVOICE_FINALIZED = "invoice.finalized"
+
+
+@prepared
+def _enabled(tenant_id: str) -> QuerySet:
+    return WebhookEndpoint.objects.for_tenant(tenant_id).filter(disabled_at=None)
 
 
 def tell(tenant_id: str, event: str, data: Callable[[], Mapping[str, Any]]) -> None:
@@ -31,8 +39,7 @@ def tell(tenant_id: str, event: str, data: Callable[[], Mapping[str, Any]]) -> N
     on a later attempt.
     """
     now = timezone.now()
-    enabled = WebhookEndpoint.objects.for_tenant(tenant_id).filter(disabled_at=None)
-    endpoints = [row for row in enabled if {EVERYTHING, event} & set(row.events)]
+    endpoints = [row for row in _enabled(tenant_id) if {EVERYTHING, event} & set(row.events)]
     if not endpoints:
         return
     timestamp = now.isoformat().replace("+00:00", "Z")

@@ -66,6 +66,14 @@ class SpokenLine:
 
 
 @dataclass(frozen=True)
+class Length:
+    """How long a line will be, in milliseconds: as expected, and at most."""
+
+    expected_ms: int
+    longest_ms: int
+
+
+@dataclass(frozen=True)
 class FailedLine:
     """A line that this engine cannot speak however often it is asked."""
 
@@ -77,6 +85,7 @@ class SpeechEngine(Protocol):
     """Something that speaks. One instance per process, used by many threads."""
 
     name: str
+    on_gpu: bool  # whether what it takes is measured as a GPU's time
 
     def refusal(self, text: str, language: str) -> str | None:
         """Why this line cannot be spoken, as a sentence for the customer, or None.
@@ -86,6 +95,9 @@ class SpeechEngine(Protocol):
 
     def notice(self, language: str) -> str | None:
         """What a customer should know about this language on this engine, or None."""
+
+    def foreseen_ms(self, text: str, language: str, speed: float) -> Length:
+        """How long a line will be. Cheap, and loads no model: the web process asks it at submit."""
 
     def prepare_voice(
         self,

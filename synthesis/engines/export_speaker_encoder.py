@@ -35,7 +35,9 @@ def main(target: Path) -> None:
     spec = find_spec("resemblyzer")
     assert spec is not None
     assert spec.origin is not None
-    checkpoint = torch.load(Path(spec.origin).with_name("pretrained.pt"), map_location="cpu")
+    checkpoint = torch.load(
+        Path(spec.origin).with_name("pretrained.pt"), map_location="cpu", weights_only=True
+    )
     encoder = SpeakerEncoder().eval()
     missing, _ = encoder.load_state_dict(checkpoint["model_state"], strict=False)
     assert missing == ["mel"], missing

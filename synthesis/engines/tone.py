@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 
 from speakers.decoding import Waveform
-from synthesis.engines.base import FailedLine, LineToSpeak, PreparedVoice, SpokenLine, SpokenWord
+from synthesis.engines.base import (
+    FailedLine,
+    Length,
+    LineToSpeak,
+    PreparedVoice,
+    SpokenLine,
+    SpokenWord,
+)
 from synthesis.words import split_words
 
 SAMPLE_RATE = 24_000
@@ -36,12 +43,18 @@ class ToneEngine:
     """Speaks any language, in tones."""
 
     name = "tone"
+    on_gpu = False
 
     def refusal(self, text: str, language: str) -> str | None:
         return None
 
     def notice(self, language: str) -> str | None:
         return None
+
+    def foreseen_ms(self, text: str, language: str, speed: float) -> Length:
+        characters = sum(len(word.text) for word in split_words(text, language))
+        exact = round(characters * MS_PER_CHARACTER / speed)
+        return Length(exact, exact + 1)  # its samples are rounded
 
     def prepare_voice(
         self,

@@ -11,3 +11,9 @@ def files_below(folder: str) -> list[str]:
     return sorted(
         str(path.relative_to(root)) for path in (root / folder).rglob("*") if path.is_file()
     )
+
+
+def contents_below(folder: str) -> dict[str, bytes]:
+    """What stands in each file below a folder, by its storage key."""
+    root = Path(default_storage.path(""))
+    return {key: (root / key).read_bytes() for key in files_below(folder)}

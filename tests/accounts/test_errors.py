@@ -87,7 +87,7 @@ def test_a_wrong_method_is_named(alder: Api, method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/", "/v2/jobs", "/v1/jobs/", "/v1/jobs/a/b", "/admin"]
+    "path", ["/nowhere", "/v1", "/v1/", "/v2/jobs", "/v1/jobs/", "/v1/jobs/a/b", "/admin"]
 )
 def test_an_unknown_address_is_a_problem_document(alder: Api, path: str) -> None:
     reply = alder.get(path)

@@ -19,12 +19,14 @@ from accounts.keys import issue_key
 from accounts.limits import ProcessBuckets, RateLimit, RedisBuckets
 from accounts.models import Tenant
 from accounts.plans import ALLOWANCES, Allowance, Plan
+from synthesis import backlog
 from synthesis.models import Backlog, Job
-from synthesis.tasks import sweep_jobs
 from tests.conftest import Api
 
 Submit = Callable[..., Any]
-SLOW = Allowance(requests=100, window_s=3_600, jobs=100, lines=1_000)  # a token in 36 s
+SLOW = Allowance(
+    requests=100, window_s=3_600, jobs=100, lines=1_000, in_hand=3, weight=1
+)  # a token in 36 s
 
 on_redis = pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis in this profile")
 
@@ -44,7 +46,7 @@ def allow(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def change(
         requests: int = 600, window_s: int = 60, jobs: int = 100, lines: int = 4_000
     ) -> None:
-        allowance = Allowance(requests, window_s, jobs, lines)
+        allowance = Allowance(requests, window_s, jobs, lines, in_hand=3, weight=1)
         monkeypatch.setitem(ALLOWANCES, Plan.STANDARD, allowance)
         limits._buckets.cache_clear()
 
@@ -65,7 +67,7 @@ def test_a_thousand_at_once_get_as_many_tokens_as_there_are(
     tenant_id = f"ten_{timezone.now().timestamp()}"
     start = threading.Barrier(20)
 
-    def take_fifty() -> list[tuple[bool, float]]:
+    def take_fifty() -> list[tuple[bool, float, str]]:
         start.wait()
         return [tried.take(tenant_id, SLOW) for _ in range(50)]
 
@@ -73,16 +75,16 @@ def test_a_thousand_at_once_get_as_many_tokens_as_there_are(
         futures = [pool.submit(take_fifty) for _ in range(20)]
         taken = [one for future in futures for one in future.result()]
     assert len(taken) == 1_000
-    assert sum(was for was, _ in taken) == 100
+    assert sum(was for was, _, _ in taken) == 100
     # Each saw another number of tokens left, from 99 to none.
-    assert sorted(int(left) for was, left in taken if was) == list(range(100))
+    assert sorted(int(left) for was, left, _ in taken if was) == list(range(100))
     assert tried.take(f"{tenant_id}-another", SLOW)[0]
 
 
 def test_a_bucket_fills_evenly_and_never_above_its_quota() -> None:
     clock = Clock()
     buckets = ProcessBuckets(clock)
-    allowance = Allowance(requests=10, window_s=20, jobs=1, lines=1)
+    allowance = Allowance(requests=10, window_s=20, jobs=1, lines=1, in_hand=3, weight=1)
     assert [buckets.take("ten_a", allowance)[0] for _ in range(12)] == [True] * 10 + [False] * 2
     clock.now += 1.9
     assert buckets.take("ten_a", allowance)[0] is False
@@ -97,7 +99,7 @@ def test_a_bucket_fills_evenly_and_never_above_its_quota() -> None:
 def test_a_bucket_in_redis_fills_evenly_too() -> None:
     buckets = RedisBuckets(settings.REDIS_URL)
     tenant_id = f"ten_{timezone.now().timestamp()}"
-    allowance = Allowance(requests=2, window_s=1, jobs=1, lines=1)
+    allowance = Allowance(requests=2, window_s=1, jobs=1, lines=1, in_hand=3, weight=1)
     assert [buckets.take(tenant_id, allowance)[0] for _ in range(3)] == [True, True, False]
     threading.Event().wait(0.55)
     assert [buckets.take(tenant_id, allowance)[0] for _ in range(2)] == [True, False]
@@ -116,13 +118,13 @@ def test_a_redis_that_is_away_stops_nobody_and_is_left_alone_for_a_while(
 ) -> None:
     buckets = RedisBuckets("redis://127.0.0.1:1/0")
     asked = []
-    take = buckets._take
+    ask = buckets._ask
 
-    def watched(**asking: Any) -> Any:
+    def watched(*asking: Any) -> Any:
         asked.append(asking)
-        return take(**asking)
+        return ask(*asking)
 
-    monkeypatch.setattr(buckets, "_take", watched)
+    monkeypatch.setattr(buckets, "_ask", watched)
     assert [buckets.take("ten_a", SLOW)[0] for _ in range(101)] == [True] * 100 + [False]
     assert len(asked) == 1
 
@@ -138,7 +140,7 @@ def test_a_redis_that_is_away_stops_nobody_and_is_left_alone_for_a_while(
 def test_what_the_headers_say(
     tokens: float, taken: bool, retry_after_s: int, expected: tuple[str, str]
 ) -> None:
-    limit = RateLimit("standard", Allowance(600, 60, 100, 4_000), taken, tokens)
+    limit = RateLimit("standard", Allowance(600, 60, 100, 4_000, 3, 1), taken, tokens)
     headers = limit.headers()
     assert (headers["RateLimit-Policy"], headers["RateLimit"]) == expected
     assert limit.retry_after_s == retry_after_s
@@ -179,8 +181,10 @@ def test_who_is_not_known_is_told_of_no_limit(db: None) -> None:
 
 def test_a_plan_can_be_set(alder: Api, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("set_plan", alder.tenant.pk, "business")
-    assert capsys.readouterr().out == (
-        "business: 6,000 requests in 60 s, 1,000 unfinished jobs with 20,000 lines to be spoken.\n"
+    said = capsys.readouterr().out
+    assert said.startswith("business from 20")
+    assert said.endswith(
+        " on: 6,000 requests in 60 s, 1,000 unfinished jobs with 20,000 lines to be spoken.\n"
     )
     assert alder.get("/v1/jobs")["RateLimit-Policy"] == '"business";q=6000;w=60'
     with pytest.raises(CommandError, match="no tenant ten_x"):
@@ -250,8 +254,9 @@ def test_a_system_with_too_much_to_speak_says_that_it_is_busy(
 ) -> None:
     monkeypatch.setattr(settings, "MOST_WAITING_LINES", 3)
     first = submit(alder, "One.", "Two.", "Three.")
-    sweep_jobs()
+    backlog.measure(backlog.Pace())
     assert Backlog.objects.get().lines == 3
+    backlog.last_seen.forget()
     script = {
         "script": [{"speaker_id": Job.objects.get().lines.first().speaker_id, "text": "One more."}]
     }
@@ -263,8 +268,23 @@ def test_a_system_with_too_much_to_speak_says_that_it_is_busy(
     assert tester.post("/v1/synthesize", script).status_code == 202
     # A count of long ago keeps nobody out.
     Backlog.objects.update(measured_at=timezone.now() - timedelta(minutes=5))
+    backlog.last_seen.forget()
     assert alder.post("/v1/synthesize", script).status_code == 202
     render(first["id"])
-    sweep_jobs()
+    backlog.measure(backlog.Pace())
     assert Backlog.objects.get().lines == 1
+    backlog.last_seen.forget()
     assert alder.post("/v1/synthesize", script).status_code == 202
+
+
+@on_redis
+def test_connections_that_break_are_replaced_however_many_there_were() -> None:
+    buckets = RedisBuckets(settings.REDIS_URL)
+    for number in range(150):
+        _, _, version = buckets.take(f"ten_b{number % 2}", SLOW)
+        assert version
+        buckets._threads.connection.disconnect()  # as a server that went away
+        buckets._threads.connection = None if number % 3 else buckets._threads.connection
+    with ThreadPoolExecutor(1) as pool:  # nor do threads that come and go use any up
+        for _ in range(3):
+            assert pool.submit(buckets.take, "ten_b0", SLOW).result()[2]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from accounts.models import OutboxMessage
+from synthesis.models import Job
 from tests.conftest import Api
 
 
@@ -60,5 +60,4 @@ def test_what_a_request_asks_of_a_worker_carries_its_id_and_trace(
         **{"X-Request-ID": "req-of-alder-1", "traceparent": traceparent},
     )
     assert reply["X-Request-ID"] == "req-of-alder-1"
-    [message] = OutboxMessage.objects.all()
-    assert message.payload["origin"] == {"request_id": "req-of-alder-1"} | carried
+    assert Job.objects.get().origin == {"request_id": "req-of-alder-1"} | carried

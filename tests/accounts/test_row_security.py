@@ -5,18 +5,40 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import NotSupportedError, ProgrammingError, connection, transaction
+from django.db import (
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 from django.utils import timezone
 
+from accounts import audit, tenancy
+from accounts.callers import memberships_of
+from accounts.impersonation import start_impersonation
 from accounts.keys import find_key
-from accounts.models import ApiKey, OutboxMessage, Tenant
+from accounts.models import (
+    ApiKey,
+    AuditEvent,
+    Membership,
+    Operator,
+    OutboxMessage,
+    Tenant,
+    User,
+)
 from accounts.row_security import APP_ROLE, OPERATOR_ROLE
-from accounts.tenancy import acting_for, acting_for_owner_of_key, warn_unless_protected
+from accounts.tenancy import (
+    acting_for,
+    acting_for_member,
+    acting_for_owner_of_key,
+    warn_unless_protected,
+)
 from billing.models import UsageEvent
 from speakers.models import Speaker
 from synthesis.models import Job
 from synthesis.tasks import render_job
-from tests.conftest import Api
+from tests.conftest import Api, Browser
 
 pytestmark = [
     pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no such thing"),
@@ -85,11 +107,29 @@ def test_row_security_is_forced_on_every_table_of_tenants() -> None:
 
 def test_every_policy_checks_what_is_read_and_what_is_written() -> None:
     rows = asked("SELECT tablename, roles::text[], cmd, qual, with_check FROM pg_policies")
-    policies = {(table, role): rest for table, [role], *rest in rows}
+    # What a member sees of their memberships before it is known for which tenant they come.
+    shown = [row for row in rows if row[2] == "SELECT"]
+    # Whoever comes may know the list's prices, which are nobody's.
+    prices = [row for row in shown if row[0] == "billing_price"]
+    assert [(*roles, using) for _, roles, _, using, _ in prices] == [
+        (APP_ROLE, "(tenant_id IS NULL)")
+    ]
+    shown = [row for row in shown if row not in prices]
+    assert {(table, *roles) for table, roles, *_ in shown} == {
+        ("accounts_membership", APP_ROLE),
+        ("accounts_tenant", APP_ROLE),
+    }
+    assert all("'voicereel.user_id'" in using for *_, using, _ in shown)
+    policies = {(table, role): rest for table, [role], *rest in rows if rest[0] != "SELECT"}
     expected = {(t, role) for t in tables_of_tenants() for role in (APP_ROLE, OPERATOR_ROLE)}
     assert set(policies) == expected
     for (table, role), (command, using, with_check) in policies.items():
-        assert (command, using) == ("ALL", with_check)
+        assert command == "ALL"
+        if (table, role) == ("accounts_auditevent", APP_ROLE):
+            # What operators do in their own name is written, and not read.
+            assert with_check == f"({using} OR (tenant_id IS NULL))"
+        else:
+            assert using == with_check
         if role == OPERATOR_ROLE:
             assert using == "true"
         else:
@@ -120,7 +160,8 @@ def test_the_apps_role_has_no_way_around() -> None:
 @pytest.mark.usefixtures("as_app")
 def test_who_acts_for_nobody_sees_and_changes_nothing() -> None:
     for table in tables_of_tenants():
-        assert asked(f'SELECT count(*) FROM "{table}"') == [(0,)]
+        own = "WHERE tenant_id IS NOT NULL" if table == "billing_price" else ""
+        assert asked(f'SELECT count(*) FROM "{table}" {own}') == [(0,)]
     assert not ApiKey._base_manager.exists()
     assert asked("UPDATE synthesis_job SET title = 'ours'") == [(0,)]
     assert asked("DELETE FROM speakers_referenceclip") == [(0,)]
@@ -190,6 +231,17 @@ def test_rows_are_streamed_for_their_tenant_inside_a_transaction(
             list(Job._base_manager.iterator())
 
 
+def test_who_acts_for_nobody_streams_what_belongs_to_no_tenant(
+    alder: Api, operator: User, as_app: None
+) -> None:
+    token = tenancy._leading.set(tenancy._FOR_NOBODY)
+    try:
+        assert [user.email for user in User.objects.iterator()] == [operator.email]
+        assert list(Job._base_manager.iterator()) == []
+    finally:
+        tenancy._leading.reset(token)
+
+
 def test_a_tenant_cannot_change_its_own_plan(alder: Api, as_app: None) -> None:
     with acting_for(alder.tenant.pk):
         for column in ("plan", "retention_hours", "region"):
@@ -255,6 +307,85 @@ def test_what_was_measured_cannot_be_changed(alder: Api, as_app: None) -> None:
         ):
             with pytest.raises(ProgrammingError, match="permission denied"):
                 asked(change)
+
+
+def test_a_member_sees_their_own_memberships_alone(
+    alder: Api, birch: Api, make_member: Callable[..., Browser], as_app: None
+) -> None:
+    with acting_for(alder.tenant.pk):
+        anna = make_member(alder, email="anna@example.com").user
+    with acting_for(birch.tenant.pk):
+        Membership.objects.create(tenant=birch.tenant, user=anna, role="viewer")
+        ben = make_member(birch, email="ben@example.com").user
+    assert not Membership._base_manager.exists()
+    assert [row.tenant.name for row in memberships_of(anna.pk)] == ["Alder", "Birch"]
+    assert [row.tenant.name for row in memberships_of(ben.pk)] == ["Birch"]
+    with acting_for_member(ben.pk):
+        assert {row.user_id for row in Membership._base_manager.all()} == {ben.pk}
+        assert [tenant.name for tenant in Tenant._base_manager.all()] == ["Birch"]
+        assert not Job._base_manager.exists()
+        # It is shown to them, and that is all.
+        assert not Membership._base_manager.update(role="owner")
+        assert not Membership._base_manager.all().delete()[0]
+
+
+def test_a_web_process_makes_nobody_an_operator_and_begins_no_impersonation(
+    alder: Api, make_member: Callable[..., Browser], operator: User, as_app: None
+) -> None:
+    with acting_for(alder.tenant.pk):
+        membership = Membership.objects.get(user=make_member(alder).user)
+        for attempt in (
+            lambda: Operator.objects.create(user=membership.user),
+            lambda: Operator.objects.all().delete(),
+            lambda: start_impersonation(
+                operator, membership, reason="to have a look", minutes=5, may_write=True
+            ),
+        ):
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                attempt()
+
+
+def test_the_apps_role_neither_changes_nor_deletes_an_audit_row(
+    alder: Api, birch: Api, as_app: None
+) -> None:
+    with acting_for(alder.tenant.pk):
+        audit.record(alder.tenant.pk, "key.revoked", "key_1")
+        for change in (
+            "UPDATE accounts_auditevent SET action = 'nothing'",
+            "DELETE FROM accounts_auditevent",
+            "TRUNCATE accounts_auditevent",
+            "ALTER TABLE accounts_auditevent DISABLE TRIGGER ALL",
+            "DROP TRIGGER append_only ON accounts_auditevent",
+            "UPDATE accounts_erasure SET status = 'erasing'",
+        ):
+            with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
+                asked(change)
+        assert AuditEvent.objects.for_tenant(alder.tenant).get().action == "key.revoked"
+        with pytest.raises(ProgrammingError, match="violates row-level security"):
+            audit.record(birch.tenant.pk, "key.revoked", "key_1")
+    # In nobody's name it may be written, and is not shown.
+    audit.record(None, "login.succeeded", "olga@voicereel.example")
+    assert not AuditEvent._base_manager.exists()
+
+
+@pytest.mark.usefixtures("as_operator")
+def test_nor_does_the_operators(alder: Api) -> None:
+    audit.record(alder.tenant.pk, "key.revoked", "key_1")
+    for change in (
+        "UPDATE accounts_auditevent SET action = 'nothing'",
+        "DELETE FROM accounts_auditevent",
+    ):
+        with pytest.raises(IntegrityError, match="never changed"):
+            asked(change)
+
+
+@pytest.mark.usefixtures("as_operator")
+def test_no_table_of_ones_own_passes_for_an_erasure(alder: Api) -> None:
+    audit.record(alder.tenant.pk, "key.revoked", "key_1")
+    asked("CREATE TEMP TABLE accounts_erasure (tenant_id text, speaker_id text, status text)")
+    asked(f"INSERT INTO pg_temp.accounts_erasure VALUES ('{alder.tenant.pk}', '', 'erasing')")
+    with pytest.raises(IntegrityError, match="never changed"):
+        asked("DELETE FROM accounts_auditevent")
 
 
 @pytest.mark.usefixtures("as_operator")

@@ -4,18 +4,21 @@ import io
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import soundfile
+import time_machine
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
 from billing.models import UsageEvent
-from billing.usage import record_usage
+from billing.usage import Measurement, record_usage
 from speakers.models import Speaker
 from synthesis.models import Job
+from synthesis.stored_bytes import measure_stored_bytes
 from tests.conftest import Api
 
 
@@ -67,10 +70,14 @@ def test_usage_outlives_the_job(
 
 
 def test_one_source_is_measured_once(alder: Api) -> None:
-    def record(quantity: int, **changed: str) -> None:
-        fields = {"source": "job:1", "speaker_id": "spk_1", "api_key_id": "key_1", "project": ""}
+    def record(quantity: int, speaker_id: str = "spk_1") -> None:
         record_usage(
-            alder.tenant, "audio_ms", quantity, **fields | changed, occurred_at=timezone.now()
+            alder.tenant,
+            [Measurement("audio_ms", quantity, speaker_id)],
+            source="job:1",
+            api_key_id="key_1",
+            project="",
+            occurred_at=timezone.now(),
         )
 
     record(1000)
@@ -78,3 +85,19 @@ def test_one_source_is_measured_once(alder: Api) -> None:
         record(2000)
     record(3000, speaker_id="spk_2")
     assert sorted(UsageEvent.objects.values_list("quantity", flat=True)) == [1000, 3000]
+
+
+def test_stored_bytes_are_measured_once_a_day_where_the_tenant_is_billed(
+    alder: Api, submit: Callable[..., Any], render: Callable[[str], None]
+) -> None:
+    tomorrow = timezone.now() + timedelta(days=1)
+    assert alder.patch("/v1/billing", {"time_zone": "Asia/Seoul"}).status_code == 200
+    render(submit(alder)["id"])
+    [size] = Job.objects.values_list("audio_bytes", flat=True)
+    measured = UsageEvent.objects.filter(meter="stored_bytes")
+    assert measure_stored_bytes() == 0  # the account has no day behind it
+    with time_machine.travel(tomorrow, tick=False):
+        assert [measure_stored_bytes() for _ in range(2)] == [1, 0]
+    [event] = measured
+    assert event.quantity == size
+    assert event.occurred_at.astimezone(ZoneInfo("Asia/Seoul")).strftime("%H:%M:%S") == "23:59:59"

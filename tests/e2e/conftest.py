@@ -35,6 +35,7 @@ def production(folder: Path, redis_database: int | None = None) -> Iterator[dict
             "VOICEREEL_SECRET_KEY": uuid.uuid4().hex * 2,
             "VOICEREEL_API_KEY_PEPPER": uuid.uuid4().hex * 2,
             "VOICEREEL_ENCRYPTION_KEYS": uuid.uuid4().hex * 2,
+            "VOICEREEL_MAIL_URL": "consolemail://",
             "VOICEREEL_VAR": str(folder),
         }
     finally:

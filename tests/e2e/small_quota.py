@@ -10,4 +10,6 @@ from accounts.plans import ALLOWANCES, Allowance, Plan
 
 __all__ = ["application"]
 
-ALLOWANCES[Plan.STANDARD] = Allowance(requests=100, window_s=3_600, jobs=100, lines=4_000)
+ALLOWANCES[Plan.STANDARD] = Allowance(
+    requests=100, window_s=3_600, jobs=100, lines=4_000, in_hand=3, weight=1
+)

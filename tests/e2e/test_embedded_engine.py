@@ -19,6 +19,7 @@ import webrtcvad
 from faster_whisper import WhisperModel
 
 from speakers.decoding import Waveform
+from synthesis.engines.kokoro import KokoroEngine
 from synthesis.engines.speaker_encoder import embed, similarity
 from tests.e2e.human_speech import two_cities
 from voicereel_site.local_stack import LocalStack
@@ -196,3 +197,17 @@ def test_cues_begin_and_end_where_a_detector_hears_speech(rendered: list[Rendere
             errors_ms += [(found[0] - start) / 16, (found[1] - end) / 16]
     within = float(np.mean(np.abs(errors_ms) <= 80))
     assert within >= 0.95, sorted(round(error) for error in errors_ms)
+
+
+def test_how_long_a_line_will_be_is_known_before_it_is_spoken(rendered: list[Rendered]) -> None:
+    """The median is within 15 %, and none is longer than what is quoted for it."""
+    engine = KokoroEngine()
+    errors = []
+    for script in rendered:
+        for index, text in enumerate(script.texts):
+            spoken_ms = len(script.line(index)) / 16
+            foreseen = engine.foreseen_ms(text, "en", 1.0)
+            errors.append(abs(foreseen.expected_ms / spoken_ms - 1))
+            assert spoken_ms <= foreseen.longest_ms
+    print(f"median error {np.median(errors):.3f}, largest {max(errors):.3f}")
+    assert np.median(errors) <= 0.15

@@ -89,6 +89,7 @@ def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
                 "VOICEREEL_SECRET_KEY": uuid.uuid4().hex * 2,
                 "VOICEREEL_API_KEY_PEPPER": uuid.uuid4().hex * 2,
                 "VOICEREEL_ENCRYPTION_KEYS": uuid.uuid4().hex * 2,
+                "VOICEREEL_MAIL_URL": "consolemail://",
             }
             owner = {"DATABASE_URL": postgres.url_of("voicereel_migrator")}
             operators = {"DATABASE_URL": postgres.url_of("voicereel_operations")}

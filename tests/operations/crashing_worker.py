@@ -63,9 +63,9 @@ def _arm(point: str) -> None:
 
     at: dict[str, Callable[[], None]] = {
         "claimed": lambda: _strike_at(rendering, "_speak_missing_lines"),
-        "first line spoken": lambda: _strike_at(rendering, "_keep_line"),
-        "line stored, row not": lambda: _strike_at(storage, "put_line", before=False, call=3),
-        "between lines": lambda: _strike_at(rendering, "_keep_line", before=False, call=5),
+        "first line spoken": lambda: _strike_at(rendering._Keeper, "add"),
+        "line stored, row not": lambda: _strike_at(storage, "put_lines", before=False, call=3),
+        "between lines": lambda: _strike_at(rendering._Keeper, "add", before=False, call=5),
         "all lines kept": lambda: _strike_at(rendering, "_mix"),
         "mixing": lambda: _strike_at(audio, "limit", call=6),
         "encoding": lambda: _strike_at(audio.Encoder, "write", call=3),
@@ -99,6 +99,17 @@ def _strike_in_upload() -> None:
     from django.core.files.base import File
     from storages.utils import ReadBytesWrapper
 
+    from synthesis import storage
+
+    put_audio = storage.put_audio
+    under_way = threading.Event()  # the target's upload: boto3 reads in threads of its own
+
+    def watched_put(job: Any, path: Path, format_name: str) -> str:
+        if _is_target():
+            under_way.set()
+        return put_audio(job, path, format_name)
+
+    storage.put_audio = watched_put
     chunks = File.chunks
     read = ReadBytesWrapper.read
 
@@ -110,8 +121,7 @@ def _strike_in_upload() -> None:
 
     def struck_read(self: Any, *args: Any) -> bytes:
         piece: bytes = read(self, *args)
-        # boto3 reads in threads of its own.
-        if piece and "/audio." in str(getattr(self.file, "name", "")):
+        if piece and under_way.is_set() and "/audio." in str(getattr(self.file, "name", "")):
             _strike()
         return piece
 
@@ -142,6 +152,8 @@ def _prepare(**_: Any) -> None:
     django.setup()
     from synthesis import rendering
 
+    # A file and a commit for each line, as of lines that take long to speak.
+    rendering.KEPT_EVERY_S = 0.0
     render = rendering.render
 
     def watched(job: Any) -> None:

@@ -99,10 +99,11 @@ def wait_until(
 
 
 class Postgres(Server):
-    """A cluster of its own, trusting everybody on loopback."""
+    """A cluster of its own, trusting everybody on loopback. settings: ``shared_buffers=1GB``, say."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *settings: str) -> None:
         super().__init__(folder, free_port())
+        self._settings = settings
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
         self._bin = Path(found[-1] if found else Path(shutil.which("postgres") or "").parent)
         # PostgreSQL refuses to run as root.
@@ -156,6 +157,7 @@ class Postgres(Server):
             str(self._bin / "postgres"),
             *("-D", str(self._data), "-p", str(self.port), "-k", str(self._data)),
             *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=60"),
+            *(part for setting in self._settings for part in ("-c", setting)),
         ]
 
     def start(self, *, user: str | None = None, environment: dict[str, str] | None = None) -> None:
@@ -292,39 +294,6 @@ class SeaweedFS(Server):
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
             return False
         return True
-
-
-class Nginx(Server):
-    """Our own configuration before a web process."""
-
-    def __init__(self, folder: Path, web_port: int) -> None:
-        super().__init__(folder, free_port())
-        ours = ROOT / "docker" / "nginx"
-        (folder / "nginx.conf").write_text(
-            f"""
-            daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;
-            events {{ worker_connections 512; }}
-            http {{
-                access_log off;
-                client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-                fastcgi_temp_path {folder}/1; uwsgi_temp_path {folder}/2; scgi_temp_path {folder}/3;
-                include {ours}/voicereel.conf;
-                upstream voicereel_web {{ server 127.0.0.1:{web_port}; keepalive 32; }}
-                server {{ listen 127.0.0.1:{self.port}; include {ours}/voicereel-locations.conf; }}
-            }}
-            """
-        )
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def command(self) -> Sequence[str]:
-        return ["/usr/sbin/nginx", "-c", str(self.folder / "nginx.conf")]
-
-    def answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 def _port_with_a_twin() -> int:

@@ -1,6 +1,5 @@
 """Whatever dies, a job is finished, once: its audio the same, its lines kept, its usage counted once."""
 
-import contextlib
 import signal
 import subprocess
 import sys
@@ -173,7 +172,7 @@ def test_a_job_deleted_while_it_runs_leaves_no_file_and_no_row(
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_job_whose_web_process_died_before_publishing_finishes_once(
+def test_a_job_whose_web_process_died_before_answering_finishes_once(
     make_site: MakeSite, profile: str, tmp_path: Path
 ) -> None:
     site = make_site(profile)
@@ -199,25 +198,17 @@ def test_a_job_whose_web_process_died_before_publishing_finishes_once(
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("point", ["taken", "published"])
-def test_a_job_whose_relay_died_finishes_once(
-    make_site: MakeSite, profile: str, point: str, tmp_path: Path
+@pytest.mark.parametrize("point", ["marked", "published"])
+def test_a_job_whose_dispatcher_died_finishes_once(
+    make_site: MakeSite, profile: str, point: str
 ) -> None:
     site = make_site(profile)
     speaker = ready_speaker(site.client())
-    crash = tmp_path / "crash"
-    assert site.stack.web is not None
-    assert site.stack.relay is not None
-    kill_group(site.stack.relay)
-    kill_group(site.stack.web)
-    site.stack.environment["CRASH_FILE"] = str(crash)
-    site.stack.start_web("tests.operations.crashing_web:application")
-    crash.touch()
-    with contextlib.suppress(voicereel.VoiceReelError):
-        site.client(max_retries=0).synthesize(script(speaker), output={"format": "wav"})
-    crash.unlink()
+    assert site.stack.dispatcher is not None
+    kill_group(site.stack.dispatcher)
+    job_id = submit(site.client(), speaker)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.operations.crashing_relay"],
+        [sys.executable, "-m", "tests.operations.crashing_dispatcher"],
         cwd=ROOT,
         env=site.stack.operators
         | {"CRASH_AT": point, "DJANGO_SETTINGS_MODULE": "voicereel_site.settings"},
@@ -225,8 +216,7 @@ def test_a_job_whose_relay_died_finishes_once(
         check=False,
     )
     assert done.returncode == -signal.SIGKILL
-    site.stack.start_relay()
-    [(job_id,)] = site.rows("SELECT id FROM synthesis_job")
+    site.stack.start_dispatcher()
     audio_of(site.client(), job_id)
     assert len(usage_of(site, job_id)) == 2
     assert site.rows("SELECT attempt FROM synthesis_job") == [(1,)]

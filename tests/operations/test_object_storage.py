@@ -78,7 +78,7 @@ def test_the_main_path_and_its_links(site: Site, tmp_path: Path) -> None:
     assert len({url, *changed}) == 6
     assert [httpx.get(address).status_code for address in changed] == [403] * 5
     ours = job.audio.url
-    for broken in (ours.replace("/v1/files/W", "/v1/files/V"), ours.replace(".wav", ".mp3")):
+    for broken in (ours.replace("/v1/files/t", "/v1/files/u"), ours.replace(".wav", ".mp3")):
         assert httpx.get(broken).status_code == 403
 
     client.delete_job(job.id)
@@ -144,7 +144,7 @@ def test_a_job_is_erased_when_its_retention_is_over(site: Site) -> None:
     # Beat asks every minute.
     wait_until(lambda: not site.files(over.id), "the expired job's files gone", 120)
     assert site.rows("SELECT id FROM synthesis_job") == [(kept.id,)]
-    assert len(site.files(kept.id)) == 7
+    assert len(site.files(kept.id)) == 5  # the lines, the audio, three captions
 
 
 def test_orphans_are_found_on_both_sides(site: Site) -> None:
@@ -185,7 +185,7 @@ def test_orphans_are_found_on_both_sides(site: Site) -> None:
     folders = [stray[0], *(key.rsplit("/", 1)[0] for key in stray[1:])]
     assert sorted(found.splitlines()) == sorted([*folders, missing])
     wait_until(lambda: not set(stray) & set(site.files()), "strays deleted", 30)
-    assert len(site.files(whole.id)) == 7
+    assert len(site.files(whole.id)) == 5
     assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
 
 

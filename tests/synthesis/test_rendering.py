@@ -20,6 +20,7 @@ from billing.models import UsageEvent
 from speakers.enrollment import retire_speaker
 from speakers.models import Speaker
 from synthesis import quarantine, rendering, storage
+from synthesis.dispatcher import Dispatcher
 from synthesis.engines.base import FailedLine, LineToSpeak, SpokenLine
 from synthesis.engines.tone import ToneEngine
 from synthesis.models import Job, Line, Quarantine
@@ -50,6 +51,12 @@ class WatchedEngine(ToneEngine):
             self.after_a_line()
 
 
+@pytest.fixture(autouse=True)
+def _keep_each_line_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As lines are that take a second and more to speak."""
+    monkeypatch.setattr(rendering, "KEPT_EVERY_S", 0.0)
+
+
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> WatchedEngine:
     watched = WatchedEngine()
@@ -77,6 +84,17 @@ def claimed(job_id: str) -> Job:
 
 def keys_of(job_id: str) -> dict[str, str]:
     return dict(Line.objects.filter(job=job_id).values_list("line_id", "audio_key"))
+
+
+def hand_over() -> list[str]:
+    """A dispatcher's round. Returns the jobs that a worker was told of, by the messages in its queue."""
+    drain_the_queue()
+    Dispatcher().round()
+    told = []
+    with current_app.connection_for_read() as broker:
+        while message := broker.default_channel.basic_get("render", no_ack=True):
+            told.append(message.decode()[0][1])  # of the task's arguments, the tenant's id and this
+    return told
 
 
 def drain_the_queue() -> None:
@@ -356,6 +374,10 @@ def test_suspect_jobs_run_one_at_a_time_until_a_new_line_clears_them(
     assert suspect.fruitless_attempts == 1
     assert claim_job(ids[1]) is None
     assert claim_job(ids[2]) is None
+    # Should nobody wake them, they come again by themselves.
+    for job in Job.objects.filter(pk__in=ids[1:3]):
+        assert job.handed_at is None
+        assert 5 < (job.due_at - timezone.now()).total_seconds() <= 10
     assert claimed(ids[3]).fruitless_attempts == 0  # a fresh job is no suspect
     assert Job.objects.get(pk=ids[1]).fruitless_attempts == 0  # nor blamed for waiting
 
@@ -372,8 +394,7 @@ def test_suspect_jobs_run_one_at_a_time_until_a_new_line_clears_them(
     rendering.render(suspect)
     # Its first line let the next one in, and asked a worker to come for it.
     assert [claim and claim.pk for claim in claims] == [ids[1], None]
-    asked = OutboxMessage.objects.filter(payload__task="synthesis.render_job")
-    assert [message.subject for message in asked] == [ids[1]]
+    assert Job.objects.get(pk=ids[1]).handed_at is None
 
 
 def test_a_suspect_whose_worker_died_again_frees_the_quarantine(alder: Api, submit: Submit) -> None:
@@ -420,21 +441,21 @@ def test_an_outage_gives_a_job_back_and_costs_no_attempt(
     outage: Exception,
 ) -> None:
     job = submit(alder, "One.", "Two.")
-    put_line = storage.put_line
+    put_lines = storage.put_lines
 
     def fail(*args: Any) -> str:
         raise outage
 
     for _ in range(5):  # more often than a job may fail
-        monkeypatch.setattr(storage, "put_line", fail)
-        OutboxMessage.objects.all().delete()
+        monkeypatch.setattr(storage, "put_lines", fail)
+        assert hand_over() == [job["id"]]
         rendering.render(claimed(job["id"]))
         row = Job.objects.get()
         assert (row.status, row.lease_expires_at, row.fruitless_attempts) == ("queued", None, 0)
-        [nudge] = OutboxMessage.objects.all()
-        wait_s = (nudge.due_at - timezone.now()).total_seconds()
-        assert (nudge.subject, 5 < wait_s <= 10) == (job["id"], True)
-    monkeypatch.setattr(storage, "put_line", put_line)
+        assert 5 < (row.due_at - timezone.now()).total_seconds() <= 10
+        assert hand_over() == []
+        Job.objects.update(due_at=timezone.now())
+    monkeypatch.setattr(storage, "put_lines", put_lines)
     rendering.render(claimed(job["id"]))
     assert Job.objects.get().status == "succeeded"
     assert len(usage_of(alder)) == 2
@@ -446,13 +467,12 @@ def test_a_worker_that_is_asked_to_end_gives_its_job_back_between_two_lines(
     stopping = threading.Event()
     monkeypatch.setattr(rendering, "stopping", stopping)
     job = submit(alder, "One.", "Two.", "Three.")
-    OutboxMessage.objects.all().delete()
+    hand_over()
     engine.after_a_line = stopping.set
     rendering.render(claimed(job["id"]))
     row = Job.objects.get()
     assert (row.status, row.lines_done, row.fruitless_attempts) == ("queued", 1, 0)
-    [nudge] = OutboxMessage.objects.all()
-    assert (nudge.subject, nudge.due_at <= timezone.now()) == (job["id"], True)
+    assert hand_over() == [job["id"]]
     engine.after_a_line = lambda: None
     stopping.clear()
     rendering.render(claimed(job["id"]))
@@ -468,7 +488,7 @@ def test_an_error_of_our_own_is_an_attempt(
     def fail(*args: Any) -> str:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(storage, "put_line", fail)
+    monkeypatch.setattr(storage, "put_lines", fail)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             rendering.render(claimed(job["id"]))
@@ -496,14 +516,12 @@ def test_a_waiting_job_is_not_asked_for_again_while_its_message_may_be_in_the_qu
     job = submit(alder)
     drain_the_queue()
     current_app.send_task("synthesis.render_job", args=["job_other"], queue="render")
-    OutboxMessage.objects.all().delete()
-    Job.objects.update(nudged_at=timezone.now() - timedelta(minutes=9))
+    Job.objects.update(handed_at=timezone.now() - timedelta(seconds=100))
     sweep_jobs()
-    assert not OutboxMessage.objects.exists()
-    Job.objects.update(nudged_at=timezone.now() - timedelta(minutes=11))
+    assert Job.objects.get().handed_at is not None
+    Job.objects.update(handed_at=timezone.now() - timedelta(seconds=140))
     sweep_jobs()
-    assert OutboxMessage.objects.get().subject == job["id"]
-    drain_the_queue()
+    assert hand_over() == [job["id"]]
 
 
 def test_an_operator_sees_and_requeues_the_jobs_that_were_lost(alder: Api, submit: Submit) -> None:
@@ -597,17 +615,15 @@ def test_a_job_whose_lines_are_all_kept_finishes_without_its_deleted_speaker(
 
 def test_lost_jobs_are_asked_for_again(alder: Api, submit: Submit) -> None:
     ids = {name: submit(alder)["id"] for name in ("fresh", "waiting", "held", "lost", "over")}
-    long_ago = timezone.now() - timedelta(minutes=1)
-    Job.objects.filter(pk__in=[ids["waiting"], ids["over"]]).update(nudged_at=long_ago)
+    Job.objects.update(handed_at=timezone.now() - timedelta(minutes=1))
+    Job.objects.filter(pk=ids["fresh"]).update(handed_at=timezone.now())
     Job.objects.filter(pk=ids["over"]).update(status="canceled")
     claimed(ids["held"])
     claimed(ids["lost"])
     abandon(ids["lost"])
-    OutboxMessage.objects.all().delete()
     drain_the_queue()
     sweep_jobs()
-    asked = {message.subject for message in OutboxMessage.objects.all()}
-    assert asked == {ids["waiting"], ids["lost"]}
+    assert {job.pk for job in Job.objects.waiting()} == {ids["waiting"], ids["lost"]}
 
 
 def test_a_job_is_erased_when_its_time_is_over(alder: Api, submit: Submit, render: Render) -> None:

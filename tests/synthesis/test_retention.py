@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts.outbox import relay
 from speakers.models import ReferenceClip
-from synthesis import orphans
+from synthesis import orphans, rendering
 from synthesis.models import Job, Line
 from synthesis.orphans import Orphan, Side, find_orphans, reconcile_storage
 from synthesis.rendering import claim_job
@@ -216,9 +216,10 @@ def test_a_lost_line_of_a_job_that_runs_is_spoken_again(
 
 
 def test_lines_lost_before_the_mixdown_are_spoken_again(
-    alder: Api, submit: Submit, render: Render
+    alder: Api, submit: Submit, render: Render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of them by one attempt, which is no fruitless one."""
+    monkeypatch.setattr(rendering, "KEPT_EVERY_S", 0.0)  # a file for each
     job = submit(alder, "One.", "Two.", "Three.", "Four.", "[unspeakable]")
     render(job["id"])
     Line.objects.filter(line_id="5").update(text="Five.")

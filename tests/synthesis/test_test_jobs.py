@@ -8,10 +8,9 @@ import pytest
 from django.utils import timezone
 
 from accounts.keys import issue_key
-from accounts.models import OutboxMessage
 from billing.models import UsageEvent
 from speakers.models import Speaker
-from synthesis import tasks
+from synthesis import dispatcher, tasks
 from synthesis.models import Job, Line
 from tests.conftest import Api
 
@@ -33,8 +32,7 @@ def test_a_test_job_is_spoken_in_tones_and_costs_nothing(
     reply = tester.post("/v1/synthesize", script)
     assert reply.status_code == 202
     assert reply.json()["mode"] == "test"
-    [message] = OutboxMessage.objects.filter(subject=reply.json()["id"])
-    assert message.payload["task"] == "synthesis.render_test_job"
+    assert not Job.objects.get(pk=reply.json()["id"]).live
 
     render(reply.json()["id"])
     job = tester.get(f"/v1/jobs/{reply.json()['id']}").json()
@@ -70,21 +68,26 @@ def test_a_line_can_be_asked_to_fail(
     )
 
 
-def test_a_retried_or_forgotten_test_job_wakes_its_own_workers(
+def test_each_kind_of_job_goes_to_its_own_workers(
     alder: Api, tester: Api, submit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = {submit(api)["id"]: api for api in (alder, tester)}
-    for job_id, api in jobs.items():
-        api.post(f"/v1/jobs/{job_id}/cancel")
-        OutboxMessage.objects.all().delete()
-        assert api.post(f"/v1/jobs/{job_id}/retry").status_code == 202
-        expected = "synthesis.render_job" if api is alder else "synthesis.render_test_job"
-        assert [m.payload["task"] for m in OutboxMessage.objects.all()] == [expected]
+    ids = {submit(api)["id"]: api for api in (alder, tester)}
+    sent: dict[str, str] = {}
+
+    def publish(task: str, tenant_id: str, subject: str, origin: dict[str, str]) -> None:
+        sent[subject] = task
+
+    monkeypatch.setattr(dispatcher, "publish_task", publish)
+    monkeypatch.setattr(dispatcher, "queue_length", lambda queue: 0)
+    dispatcher.Dispatcher().round()
+    expected = {
+        pk: "synthesis.render_job" if api is alder else "synthesis.render_test_job"
+        for pk, api in ids.items()
+    }
+    assert sent == expected
     # Only the queue of the test jobs is empty: the live one's message may be far back in its own.
-    OutboxMessage.objects.all().delete()
-    Job.objects.update(nudged_at=timezone.now() - timedelta(minutes=1))
-    monkeypatch.setattr(tasks, "queue_is_empty", lambda queue: queue == "default")
+    Job.objects.update(handed_at=timezone.now() - timedelta(minutes=1))
+    monkeypatch.setattr(dispatcher, "queue_length", lambda queue: int(queue != "test-jobs"))
     tasks.sweep_jobs()
-    [message] = OutboxMessage.objects.all()
-    assert message.payload["task"] == "synthesis.render_test_job"
-    assert jobs[message.subject] is tester
+    [lost] = Job.objects.waiting()
+    assert ids[lost.pk] is tester

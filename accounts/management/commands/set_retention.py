@@ -5,7 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts.models import LONGEST_RETENTION_HOURS, Tenant
+from accounts.management.changes import change_tenant
+from accounts.models import LONGEST_RETENTION_HOURS
 
 
 class Command(BaseCommand):
@@ -24,6 +25,5 @@ class Command(BaseCommand):
                 f"HOURS is a whole number from 1 to {LONGEST_RETENTION_HOURS}, or forever."
             )
         kept = None if hours == "forever" else int(hours)
-        if not Tenant.objects.filter(pk=options["tenant"]).update(retention_hours=kept):
-            raise CommandError(f"There is no tenant {options['tenant']}.")
+        change_tenant(options["tenant"], retention_hours=kept)
         self.stdout.write(f"Jobs are kept {hours if kept is None else f'{kept} hours'}.")

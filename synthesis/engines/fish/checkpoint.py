@@ -5,7 +5,7 @@ The folder holds ``config.json``, ``model.pth``, ``tokenizer.tiktoken`` and the 
 
 import hashlib
 import json
-import pickle
+import pickle  # nosec B403
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -24,6 +24,7 @@ from speakers.decoding import Waveform
 from synthesis.engines.base import (
     EngineError,
     FailedLine,
+    Length,
     LineToSpeak,
     PreparedVoice,
     SpokenLine,
@@ -33,6 +34,7 @@ from synthesis.engines.fish.languages import LANGUAGES, base_language
 from synthesis.engines.fish.line_text import SpokenText, spoken_text
 from synthesis.engines.fish.speed import at_speed
 from synthesis.engines.fish.word_times import AlignmentFailed, WordTimes
+from synthesis.engines.pace import speech_ms
 from synthesis.engines.trimming import faded, speech_edges
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class FishEngine:
     """Clones voices, in thirteen languages."""
 
     name = "fish"
+    on_gpu = True
 
     def __init__(self) -> None:
         self._loading = threading.Lock()
@@ -101,6 +104,12 @@ class FishEngine:
 
     def notice(self, language: str) -> str | None:
         return None
+
+    def foreseen_ms(self, text: str, language: str, speed: float) -> Length:
+        expected = speech_ms(text, language, pace=speed)
+        # A piece is cut off there (_Call._request).
+        most = _MOST_TIMES_EXPECTED * expected + 1000 * _MOST_EXTRA_S / speed
+        return Length(expected, round(most))
 
     def prepare_voice(
         self,

@@ -1,0 +1,1 @@
+"""People: how they sign up and in, their memberships and roles, and the pages of it."""

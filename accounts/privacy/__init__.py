@@ -1,0 +1,1 @@
+"""A tenant's right to have its data, and to have it gone."""
