@@ -7,8 +7,8 @@
 --     CREATE DATABASE voicereel OWNER voicereel_migrator;
 --
 -- and DATABASE_URL names voicereel_migrator where `manage.py migrate` runs, voicereel_web for web
--- processes and workers, and voicereel_operations for the relay, beat with its worker, and operators'
--- commands.
+-- processes and workers, and voicereel_operations for the relay, beat with its worker, the console, and
+-- operators' commands.
 
 -- One tenant's rows at a time, by row-level security; and all rows.
 SELECT 'CREATE ROLE voicereel_app NOLOGIN'
