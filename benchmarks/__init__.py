@@ -1,0 +1,1 @@
+"""Figures that we promise, and how they were made."""
