@@ -14,6 +14,9 @@ from typing import Any
 import click
 
 from . import exit_codes
+from .account_commands import audit, erase_account, erase_speaker, export, members
+from .billing_commands import billing, invoices, money, usage
+from .billing_models import Preview
 from .client import DEFAULT_BASE_URL, VERSION, Client
 from .errors import InvalidRequest, JobFailed, SpeakerFailed, VoiceReelError
 from .exit_codes import Stopped
@@ -293,6 +296,14 @@ def delete_speaker(session: Session, speaker_id: str, yes: bool) -> None:
     callback=_pairs,
     help="The voice for a name in the script; may be repeated.",
 )
+@click.option(
+    "--max-cost",
+    "max_cost_minor",
+    type=click.IntRange(0),
+    metavar="AMOUNT",
+    help="Refuse a script that may cost more, in the smallest unit (won, cents).",
+)
+@click.option("--dry-run", is_flag=True, help="Say what it would cost and how long it would be.")
 @no_wait_option
 @timeout_option
 @json_option
@@ -311,6 +322,8 @@ def synthesize(
     seed: int | None,
     retention_hours: Any,
     given_speakers: dict[str, str],
+    max_cost_minor: int | None,
+    dry_run: bool,
     no_wait: bool,
     timeout_s: float,
 ) -> None:
@@ -321,7 +334,7 @@ def synthesize(
     plain text a row without a name goes on with the line before it, and rows that start
     with # are left out.
     """
-    if output is None and not no_wait:
+    if output is None and not (no_wait or dry_run):
         raise click.UsageError("give the audio file to write with -o, or pass --no-wait")
     if output is not None:
         audio_format = audio_format or _FORMAT_OF_SUFFIX.get(output.suffix.lower())
@@ -341,17 +354,35 @@ def synthesize(
         "captions": captions,
         "seed": seed,
         "retention_hours": retention_hours,
+        "max_cost_minor": max_cost_minor,
     }
     keys = {**request.keys, **_chosen(chosen)}
     keys["output"] = wanted or None
     with session.client() as client:
         keys["script"] = request.script(SpeakerNames(given_speakers, client.iter_speakers))
+        if dry_run:
+            _report_preview(session, client.preview(**keys))
+            return
         with _hints(None, "to see whether the job has begun: voicereel jobs list"):
             job = client.synthesize(**keys)
         if no_wait or output is None:
             _report_started(session, job)
             return
         _finish(session, client, job.id, output, keys.get("captions") or [], srt_bom, timeout_s)
+
+
+def _report_preview(session: Session, preview: Preview) -> None:
+    price = preview.highest_price
+    lines = [
+        "it would be taken" if preview.valid else f"it would be refused: {preview.detail}",
+        f"  about {duration(preview.predicted_duration_ms)} of audio, "
+        f"{duration(preview.longest_duration_ms)} at most",
+        f"  {money(price.amount_minor, price.currency)} at most, before tax",
+    ]
+    for error in preview.errors:
+        place = f"line {error.line_id}" if error.line_id else error.pointer
+        lines.append(f"  {place}: {one_line(error.detail)}")
+    session.result(preview.raw, "\n".join(lines))
 
 
 # Jobs
@@ -393,6 +424,13 @@ def show_job(session: Session, job_id: str) -> None:
         lines.append(f"  title: {one_line(job.title)}")
     if job.progress:
         lines.append(f"  done: {in_lines(job.progress.lines_done, job.progress.lines_total)}")
+    if job.queue_position is not None:
+        begins = (
+            f", begins about {job.estimated_start_at:%H:%M:%S} UTC"
+            if job.estimated_start_at
+            else ""
+        )
+        lines.append(f"  waiting: {job.queue_position:,} jobs before it{begins}")
     if job.error:
         line = f" (line {job.error.line_id})" if job.error.line_id else ""
         lines.append(f"  reason{line}: {one_line(job.error.detail)}")
@@ -403,6 +441,11 @@ def show_job(session: Session, job_id: str) -> None:
         lines.append(f"  audio: {job.audio.format}, {length}, {size_mb:.1f} MB")
     if job.captions:
         lines.append(f"  captions: {', '.join(job.captions)}")
+    if job.cost:
+        lines.append(f"  cost: {money(job.cost.amount_minor, job.cost.currency)} before tax")
+    elif job.highest_price and not job.is_over:
+        price = job.highest_price
+        lines.append(f"  cost: {money(price.amount_minor, price.currency)} at most, before tax")
     lines += (f"  note: {one_line(notice)}" for notice in job.notices)
     session.result(job.raw, "\n".join(lines))
 
@@ -516,6 +559,14 @@ def set_pronunciations(session: Session, file: Path) -> None:
 
 cli.add_command(keys)
 cli.add_command(webhooks)
+cli.add_command(usage)
+cli.add_command(invoices)
+cli.add_command(billing)
+cli.add_command(members)
+cli.add_command(audit)
+cli.add_command(export)
+cli.add_command(erase_speaker)
+cli.add_command(erase_account)
 cli.add_command(register_speaker, "register")
 cli.add_command(list_speakers, "list-speakers")
 cli.add_command(show_job, "job")

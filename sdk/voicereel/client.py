@@ -18,6 +18,16 @@ from typing import Any, Literal, TypeVar
 
 import httpx
 
+from .billing_models import (
+    Billing,
+    Granularity,
+    Invoice,
+    InvoiceStatus,
+    MonthReport,
+    Preview,
+    Usage,
+    UsageGroup,
+)
 from .errors import (
     ApiError,
     ApiKeyError,
@@ -34,16 +44,23 @@ from .errors import (
 )
 from .models import (
     ApiKey,
+    ArchiveFile,
     AudioFile,
+    AuditEvent,
     CaptionKind,
+    Erasure,
     Event,
+    Export,
+    Invitation,
     Job,
     JobStatus,
     KeyMode,
     Line,
+    Member,
     Output,
     Page,
     Pronunciation,
+    Role,
     Scope,
     Speaker,
     WebhookDelivery,
@@ -233,25 +250,52 @@ class Client:
         captions: Sequence[CaptionKind] | None = None,
         seed: int | None = None,
         retention_hours: int | Literal["forever"] | None = None,
+        max_cost_minor: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """Start a job that speaks `script`; `wait_for_job` then tells when it is done.
 
         `retention_hours` says how long the job and its files are kept after its end; None
-        leaves that to the account's setting.
+        leaves that to the account's setting. `max_cost_minor`, in the currency's smallest unit,
+        refuses a script that may cost more (CostLimitExceeded).
         """
-        body = _given(
+        body = _request(
+            script,
             title=title,
-            script=[line.to_json() if isinstance(line, Line) else dict(line) for line in script],
-            output=output.to_json() if isinstance(output, Output) else output,
-            captions=None if captions is None else list(captions),
+            output=output,
+            captions=captions,
             seed=seed,
+            retention_hours=retention_hours,
+            max_cost_minor=max_cost_minor,
             metadata=metadata,
         )
-        if retention_hours is not None:
-            body["retention_hours"] = None if retention_hours == "forever" else retention_hours
         return self._post("/v1/synthesize", Job.from_json, body, idempotency_key)
+
+    def preview(
+        self,
+        script: Sequence[Line | Mapping[str, Any]],
+        *,
+        title: str | None = None,
+        output: Output | Mapping[str, Any] | None = None,
+        captions: Sequence[CaptionKind] | None = None,
+        seed: int | None = None,
+        retention_hours: int | Literal["forever"] | None = None,
+        max_cost_minor: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Preview:
+        """What would become of `script`: errors, length, highest price. Nothing is made."""
+        body = _request(
+            script,
+            title=title,
+            output=output,
+            captions=captions,
+            seed=seed,
+            retention_hours=retention_hours,
+            max_cost_minor=max_cost_minor,
+            metadata=metadata,
+        )
+        return self._call("POST", "/v1/synthesize?dry_run=true", Preview.from_json, body=body)
 
     def list_jobs(
         self,
@@ -513,9 +557,207 @@ class Client:
 
     # Requests
 
+    # The account
+
+    def list_members(self, limit: int | None = None, cursor: str | None = None) -> Page[Member]:
+        return self._page("/v1/members", Member.from_json, limit=limit, cursor=cursor)
+
+    def iter_members(self) -> Iterator[Member]:
+        """All people of the account, fetched page by page."""
+        return _all_pages(lambda cursor: self.list_members(cursor=cursor))
+
+    def change_member(self, member_id: str, role: Role) -> Member:
+        """Give a member another role; nobody gives more than they hold themselves."""
+        path = _path("members", member_id)
+        return self._call("PATCH", path, Member.from_json, body={"role": role})
+
+    def remove_member(self, member_id: str) -> None:
+        """End a membership; from their next request on the person sees nothing."""
+        self._delete(_path("members", member_id))
+
+    def invite(self, email: str, role: Role, *, idempotency_key: str | None = None) -> Invitation:
+        """Ask a person to join, by a mail whose link works for a week."""
+        body = {"email": email, "role": role}
+        return self._post("/v1/invitations", Invitation.from_json, body, idempotency_key)
+
+    def list_invitations(
+        self, limit: int | None = None, cursor: str | None = None
+    ) -> Page[Invitation]:
+        """One page of the invitations that nobody has accepted yet."""
+        return self._page("/v1/invitations", Invitation.from_json, limit=limit, cursor=cursor)
+
+    def iter_invitations(self) -> Iterator[Invitation]:
+        return _all_pages(lambda cursor: self.list_invitations(cursor=cursor))
+
+    def withdraw_invitation(self, invitation_id: str) -> None:
+        """End an invitation: its link opens nothing any more."""
+        self._delete(_path("invitations", invitation_id))
+
+    def list_audit_events(
+        self, limit: int | None = None, cursor: str | None = None, *, action: str | None = None
+    ) -> Page[AuditEvent]:
+        """One page of who did what, newest first; `action` such as `key.created` is one kind."""
+        return self._page(
+            "/v1/audit-events", AuditEvent.from_json, limit=limit, cursor=cursor, action=action
+        )
+
+    def iter_audit_events(self, *, action: str | None = None) -> Iterator[AuditEvent]:
+        return _all_pages(lambda cursor: self.list_audit_events(cursor=cursor, action=action))
+
+    # Usage and billing
+
+    def usage(
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        granularity: Granularity = "day",
+        group_by: Sequence[UsageGroup] = (),
+    ) -> Usage:
+        """What was used in [start, end), up to now; not given: the running month."""
+        return self._call(
+            "GET",
+            "/v1/usage",
+            Usage.from_json,
+            params=_given(
+                start=start and start.isoformat(),
+                end=end and end.isoformat(),
+                granularity=granularity,
+                group_by=",".join(group_by) or None,
+            ),
+        )
+
+    def usage_report(self, month: str) -> MonthReport:
+        """A month such as `2026-11`, in the account's billing zone."""
+        return self._call("GET", _path("usage/reports", month), MonthReport.from_json)
+
+    def download_usage_report(
+        self, month: str, kind: Literal["csv", "pdf"], path: AudioPath
+    ) -> Path:
+        """Write a month's report to `path`; returns it as a Path."""
+        return self._fetch(_path("usage/reports", month, kind), path)
+
+    def list_invoices(
+        self,
+        limit: int | None = None,
+        cursor: str | None = None,
+        *,
+        status: InvoiceStatus | None = None,
+    ) -> Page[Invoice]:
+        return self._page(
+            "/v1/invoices", Invoice.from_json, limit=limit, cursor=cursor, status=status
+        )
+
+    def iter_invoices(self, *, status: InvoiceStatus | None = None) -> Iterator[Invoice]:
+        """All invoices, newest first, fetched page by page."""
+        return _all_pages(lambda cursor: self.list_invoices(cursor=cursor, status=status))
+
+    def get_invoice(self, invoice_id: str) -> Invoice:
+        return self._call("GET", _path("invoices", invoice_id), Invoice.from_json)
+
+    def download_invoice(
+        self, invoice_id: str, path: AudioPath, kind: Literal["pdf", "events"] = "pdf"
+    ) -> Path:
+        """Write an invoice's PDF, or the usage that it bills as CSV, to `path`."""
+        return self._fetch(_path("invoices", invoice_id, kind), path)
+
+    def billing(self) -> Billing:
+        """Who pays, how much at most, and how much it is so far this month."""
+        return self._call("GET", "/v1/billing", Billing.from_json)
+
+    def update_billing(self, **changes: Any) -> Billing:
+        """Change fields of `PATCH /v1/billing`, such as `cap_minor=50_000` (None: no end)."""
+        return self._call("PATCH", "/v1/billing", Billing.from_json, body=changes)
+
+    def card_page(self, return_url: str) -> str:
+        """A page of Stripe's on which a person gives a card; it leads back to `return_url`."""
+        return self._stripe_page("card", return_url)
+
+    def billing_portal(self, return_url: str) -> str:
+        """A page of Stripe's on which a person changes the card."""
+        return self._stripe_page("portal", return_url)
+
+    def _stripe_page(self, name: str, return_url: str) -> str:
+        body = {"return_url": return_url}
+        return self._call("POST", f"/v1/billing/{name}", lambda data: str(data["url"]), body=body)
+
+    def _fetch(self, path: str, target: AudioPath) -> Path:
+        headers = {"Authorization": self._authorization}
+        response = self._send(
+            lambda: self._http.build_request("GET", self.base_url + path, headers=headers)
+        )
+        Path(target).write_bytes(response.content)
+        return Path(target)
+
+    def create_export(self, *, idempotency_key: str | None = None) -> Export:
+        """Have everything of the account's put into one archive; Conflict if one is being made."""
+        return self._post("/v1/exports", Export.from_json, None, idempotency_key)
+
+    def list_exports(self, limit: int | None = None, cursor: str | None = None) -> Page[Export]:
+        return self._page("/v1/exports", Export.from_json, limit=limit, cursor=cursor)
+
+    def get_export(self, export_id: str) -> Export:
+        """The export as it is now, with a link that lives for another 15 minutes."""
+        return self._call("GET", _path("exports", export_id), Export.from_json)
+
+    def wait_for_export(
+        self,
+        export_id: str,
+        timeout_s: float = 3600.0,
+        on_progress: Callable[[Export], None] | None = None,
+        *,
+        poll_s: float = 1.0,
+    ) -> Export:
+        """Wait until the archive is made. Raises FileUnavailable if it failed, or WaitTimeout."""
+
+        def fetch() -> Export:
+            row = self.get_export(export_id)
+            if on_progress is not None:
+                on_progress(row)
+            return row
+
+        row = _wait(export_id, fetch, lambda row: row.status != "processing", timeout_s, poll_s)
+        if row.status == "failed":
+            raise FileUnavailable(f"export {row.id} failed: {row.error}")
+        return row
+
+    def download_export(
+        self, export: Export | str, path: AudioPath, on_progress: OnBytes | None = None
+    ) -> Path:
+        """Download an export's archive to `path`; returns it as a Path. As download_audio."""
+        target = Path(path)
+        export_id = export.id if isinstance(export, Export) else export
+
+        def fresh_link() -> ArchiveFile:
+            current = self.get_export(export_id)
+            if current.archive is None:
+                raise FileUnavailable(f"export {export_id} has no archive: it is {current.status}")
+            return current.archive
+
+        download(self._http, fresh_link, target, self._retry, on_progress or _ignore)
+        return target
+
+    def erase_speaker(
+        self, speaker_id: str, *, confirm: str, idempotency_key: str | None = None
+    ) -> Erasure:
+        """Erase a speaker for good, with every job that has its voice; `confirm` is its name."""
+        path = _path("speakers", speaker_id, "erase")
+        return self._post(path, Erasure.from_json, {"confirm": confirm}, idempotency_key)
+
+    def erase_account(self, *, confirm: str, idempotency_key: str | None = None) -> Erasure:
+        """Erase the whole account for good; `confirm` is its id. This key works no more then."""
+        body = {"confirm": confirm}
+        return self._post("/v1/erasures", Erasure.from_json, body, idempotency_key)
+
+    def list_erasures(self, limit: int | None = None, cursor: str | None = None) -> Page[Erasure]:
+        return self._page("/v1/erasures", Erasure.from_json, limit=limit, cursor=cursor)
+
+    def get_erasure(self, erasure_id: str) -> Erasure:
+        return self._call("GET", _path("erasures", erasure_id), Erasure.from_json)
+
     def _call(
         self,
-        method: Literal["GET", "PATCH", "PUT"],
+        method: Literal["GET", "PATCH", "POST", "PUT"],
         path: str,
         parse: Callable[[Mapping[str, Any]], T],
         *,
@@ -679,6 +921,26 @@ _ENDED_AS = {"failed": "failed", "canceled": "was canceled"}
 
 def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _request(
+    script: Sequence[Line | Mapping[str, Any]],
+    *,
+    output: Output | Mapping[str, Any] | None,
+    captions: Sequence[CaptionKind] | None,
+    retention_hours: int | Literal["forever"] | None,
+    **others: Any,
+) -> dict[str, Any]:
+    """The body of a synthesis."""
+    body = _given(
+        script=[line.to_json() if isinstance(line, Line) else dict(line) for line in script],
+        output=output.to_json() if isinstance(output, Output) else output,
+        captions=None if captions is None else list(captions),
+        **others,
+    )
+    if retention_hours is not None:
+        body["retention_hours"] = None if retention_hours == "forever" else retention_hours
+    return body
 
 
 def _path(collection: str, resource_id: str, action: str | None = None) -> str:

@@ -215,6 +215,18 @@ class LanguageNotSupported(InvalidRequest):
     """The engine cannot speak some lines; `errors` says which."""
 
 
+class PaymentRequired(ApiError):
+    """402: what may be spent or used is spent, or would be; nothing was spoken."""
+
+
+class QuotaExceeded(PaymentRequired):
+    """The month's limit, or the trial's minutes; or an invoice is overdue."""
+
+
+class CostLimitExceeded(PaymentRequired):
+    """The script may cost more than its own `max_cost_minor`."""
+
+
 class RateLimited(ApiError):
     """429, still after all retries: your plan's requests, or unfinished jobs, are used up."""
 
@@ -242,6 +254,7 @@ class SystemBusy(ServiceUnavailable):
 _CLASS_OF_STATUS: Mapping[int, type[ApiError]] = {
     400: InvalidRequest,
     401: AuthenticationError,
+    402: PaymentRequired,
     403: PermissionDenied,
     404: NotFound,
     409: Conflict,
@@ -259,6 +272,8 @@ _CLASS_OF_CODE: Mapping[str, type[ApiError]] = {
     "invalid_api_key": InvalidApiKey,
     "invalid_signature": InvalidSignature,
     "insufficient_scope": InsufficientScope,
+    "quota_exceeded": QuotaExceeded,
+    "cost_limit_exceeded": CostLimitExceeded,
     "method_not_allowed": MethodNotAllowed,
     "payload_too_large": PayloadTooLarge,
     "idempotency_key_reuse": IdempotencyKeyReused,

@@ -17,6 +17,7 @@ from .errors import (
     InvalidArgument,
     InvalidRequest,
     NotFound,
+    PaymentRequired,
     PermissionDenied,
     RateLimited,
     ServerError,
@@ -37,7 +38,7 @@ Exit codes:
   2    wrong usage, or a request that must be changed
   3    the API key is missing, wrong, or may not do this
   4    not found, or no longer kept
-  5    not possible in the present state (conflict)
+  5    not possible in the present state (conflict, or a limit of money)
   6    no connection, rate limit, server unavailable, or waited too long
   130  interrupted
 """
@@ -54,6 +55,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (NotFound, 4),
     (FileUnavailable, 4),
     (Conflict, 5),
+    (PaymentRequired, 5),
     (RateLimited, UNAVAILABLE),
     (ServerError, UNAVAILABLE),
     (ConnectionFailed, UNAVAILABLE),

@@ -22,6 +22,7 @@ Scope = Literal[
     "*",
     "speakers:read",
     "speakers:write",
+    "speakers:erase",
     "jobs:read",
     "jobs:write",
     "pronunciations:read",
@@ -30,9 +31,28 @@ Scope = Literal[
     "webhooks:write",
     "keys:read",
     "keys:write",
+    "members:read",
+    "members:write",
+    "audit:read",
+    "usage:read",
+    "billing:read",
+    "billing:write",
+    "account:export",
+    "account:erase",
 ]
+Role = Literal["owner", "admin", "developer", "billing", "viewer"]
+ActorKind = Literal["key", "member", "operator", "system"]
+ExportStatus = Literal["processing", "succeeded", "failed"]
+ErasureStatus = Literal["requested", "erasing", "erased"]
 Event = Literal[
-    "*", "job.succeeded", "job.failed", "job.canceled", "speaker.ready", "speaker.failed"
+    "*",
+    "job.succeeded",
+    "job.failed",
+    "job.canceled",
+    "speaker.ready",
+    "speaker.failed",
+    "usage.threshold_reached",
+    "invoice.finalized",
 ]
 DeliveryStatus = Literal["pending", "delivered", "failed"]
 
@@ -118,7 +138,7 @@ class Speaker:
             reference_ms=data.get("reference_ms"),
             transcript=data.get("transcript"),
             metadata=data.get("metadata") or {},
-            created_at=_moment(data.get("created_at")),
+            created_at=moment(data.get("created_at")),
             raw=data,
         )
 
@@ -164,6 +184,18 @@ class AudioFile:
 
 
 @dataclass(frozen=True)
+class Money:
+    """An amount before tax, in the currency's smallest unit (won, cents)."""
+
+    amount_minor: int
+    currency: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Money:
+        return cls(data["amount_minor"], data["currency"])
+
+
+@dataclass(frozen=True)
 class Job:
     """One synthesis job; `captions` maps the kinds there are to signed links."""
 
@@ -186,6 +218,13 @@ class Job:
     seed: int | None
     mode: KeyMode
     """Test jobs are spoken in tones and cost nothing."""
+    queue_position: int | None
+    """While it is queued: how many jobs begin before it."""
+    estimated_start_at: datetime | None
+    highest_price: Money | None
+    """What was quoted; the bill never passes it. None for test jobs."""
+    cost: Money | None
+    """What it came to, rounded; None until it has succeeded."""
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
     @classmethod
@@ -196,19 +235,23 @@ class Job:
             title=data.get("title"),
             status=data["status"],
             progress=progress and Progress(progress["lines_done"], progress["lines_total"]),
-            created_at=_moment(data.get("created_at")),
-            started_at=_moment(data.get("started_at")),
-            finished_at=_moment(data.get("finished_at")),
+            created_at=moment(data.get("created_at")),
+            started_at=moment(data.get("started_at")),
+            finished_at=moment(data.get("finished_at")),
             retention_hours=data.get("retention_hours"),
-            expires_at=_moment(data.get("expires_at")),
+            expires_at=moment(data.get("expires_at")),
             error=error and JobError(error["code"], error["detail"], error.get("line_id")),
             audio=audio and AudioFile.from_json(audio),
             captions={kind: url for kind, url in (data.get("captions") or {}).items() if url},
-            links_expire_at=_moment(data.get("links_expire_at")),
+            links_expire_at=moment(data.get("links_expire_at")),
             notices=tuple(data.get("notices") or ()),
             metadata=data.get("metadata") or {},
             seed=data.get("seed"),
             mode=data.get("mode", "live"),
+            queue_position=data.get("queue_position"),
+            estimated_start_at=moment(data.get("estimated_start_at")),
+            highest_price=data.get("highest_price") and Money.from_json(data["highest_price"]),
+            cost=data.get("cost") and Money.from_json(data["cost"]),
             raw=data,
         )
 
@@ -280,10 +323,10 @@ class ApiKey:
             scopes=tuple(data["scopes"]),
             networks=tuple(data.get("networks", ())),
             require_signature=data["require_signature"],
-            created_at=_moment(data.get("created_at")),
-            expires_at=_moment(data.get("expires_at")),
-            revoked_at=_moment(data.get("revoked_at")),
-            last_used_at=_moment(data.get("last_used_at")),
+            created_at=moment(data.get("created_at")),
+            expires_at=moment(data.get("expires_at")),
+            revoked_at=moment(data.get("revoked_at")),
+            last_used_at=moment(data.get("last_used_at")),
             replaced_by=data.get("replaced_by"),
             key=data.get("key"),
             signing_secret=data.get("signing_secret"),
@@ -323,8 +366,8 @@ class WebhookEndpoint:
             events=tuple(data["events"]),
             enabled=data["enabled"],
             disabled_reason=data.get("disabled_reason"),
-            failing_since=_moment(data.get("failing_since")),
-            created_at=_moment(data.get("created_at")),
+            failing_since=moment(data.get("failing_since")),
+            created_at=moment(data.get("created_at")),
             secret=data.get("secret"),
             raw=data,
         )
@@ -362,12 +405,12 @@ class WebhookDelivery:
             endpoint_id=data["endpoint_id"],
             event=data["event"],
             status=data["status"],
-            created_at=_moment(data.get("created_at")),
-            delivered_at=_moment(data.get("delivered_at")),
-            next_attempt_at=_moment(data.get("next_attempt_at")),
+            created_at=moment(data.get("created_at")),
+            delivered_at=moment(data.get("delivered_at")),
+            next_attempt_at=moment(data.get("next_attempt_at")),
             attempts=tuple(
                 DeliveryAttempt(
-                    _moment(attempt["at"]),
+                    moment(attempt["at"]),
                     attempt["status"],
                     attempt["error"],
                     attempt["duration_ms"],
@@ -379,11 +422,189 @@ class WebhookDelivery:
         )
 
 
+@dataclass(frozen=True)
+class Member:
+    """A person of the account."""
+
+    id: str
+    name: str
+    email: str
+    role: Role
+    second_factor: bool
+    joined_at: datetime | None
+    last_login_at: datetime | None
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Member:
+        return cls(
+            id=data["id"],
+            name=data["name"],
+            email=data["email"],
+            role=data["role"],
+            second_factor=data["second_factor"],
+            joined_at=moment(data.get("joined_at")),
+            last_login_at=moment(data.get("last_login_at")),
+            raw=data,
+        )
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """A person who may join; the link to do so is in their mail alone."""
+
+    id: str
+    email: str
+    role: Role
+    invited_by: str
+    created_at: datetime | None
+    expires_at: datetime | None
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Invitation:
+        return cls(
+            id=data["id"],
+            email=data["email"],
+            role=data["role"],
+            invited_by=data["invited_by"],
+            created_at=moment(data.get("created_at")),
+            expires_at=moment(data.get("expires_at")),
+            raw=data,
+        )
+
+
+@dataclass(frozen=True)
+class AuditActor:
+    """Who did it; `in_place_of` is the member whom an operator impersonated."""
+
+    kind: ActorKind
+    id: str | None
+    name: str | None
+    in_place_of: str | None
+    address: str | None
+
+
+@dataclass(frozen=True)
+class AuditEvent:
+    """One thing that somebody did; `action` says to what, and what: `key.created`."""
+
+    id: str
+    at: datetime | None
+    action: str
+    actor: AuditActor
+    target: str
+    details: Mapping[str, Any]
+    request_id: str | None
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AuditEvent:
+        actor = data["actor"]
+        return cls(
+            id=data["id"],
+            at=moment(data.get("at")),
+            action=data["action"],
+            actor=AuditActor(
+                actor["kind"],
+                actor.get("id"),
+                actor.get("name"),
+                actor.get("in_place_of"),
+                actor.get("address"),
+            ),
+            target=data["target"],
+            details=data["details"],
+            request_id=data.get("request_id"),
+            raw=data,
+        )
+
+
+@dataclass(frozen=True)
+class ArchiveFile:
+    """A ZIP file behind a link that lives 15 minutes."""
+
+    url: str = field(repr=False)
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Export:
+    """Everything of the account's in one archive, which is there once it has succeeded."""
+
+    id: str
+    status: ExportStatus
+    files_done: int
+    files_total: int | None
+    rows_done: int
+    error: str | None
+    archive: ArchiveFile | None
+    created_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Export:
+        archive = data.get("archive")
+        return cls(
+            id=data["id"],
+            status=data["status"],
+            files_done=data["files_done"],
+            files_total=data.get("files_total"),
+            rows_done=data["rows_done"],
+            error=data.get("error"),
+            archive=None
+            if archive is None
+            else ArchiveFile(archive["url"], archive["size_bytes"], archive["sha256"]),
+            created_at=moment(data.get("created_at")),
+            finished_at=moment(data.get("finished_at")),
+            expires_at=moment(data.get("expires_at")),
+            raw=data,
+        )
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """What is being erased for good; once its status is erased it is the proof.
+
+    `speaker_id` None is the whole account. `proof_url` shows it without a key, for ever.
+    """
+
+    id: str
+    account_id: str
+    speaker_id: str | None
+    status: ErasureStatus
+    requested_at: datetime | None
+    finished_at: datetime | None
+    rows: Mapping[str, int]
+    files: int
+    bytes: int
+    proof_url: str
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Erasure:
+        return cls(
+            id=data["id"],
+            account_id=data["account_id"],
+            speaker_id=data.get("speaker_id"),
+            status=data["status"],
+            requested_at=moment(data.get("requested_at")),
+            finished_at=moment(data.get("finished_at")),
+            rows=data["rows"],
+            files=data["files"],
+            bytes=data["bytes"],
+            proof_url=data["proof_url"],
+            raw=data,
+        )
+
+
 def _without_none(value: Line | Output) -> dict[str, Any]:
     pairs = ((entry.name, getattr(value, entry.name)) for entry in fields(value))
     return {name: item for name, item in pairs if item is not None}
 
 
-def _moment(text: str | None) -> datetime | None:
+def moment(text: str | None) -> datetime | None:
     # Python 3.10 reads "+00:00" but not "Z".
     return None if text is None else datetime.fromisoformat(text.replace("Z", "+00:00"))

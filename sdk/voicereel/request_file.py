@@ -18,6 +18,7 @@ _REQUEST_KEYS = {
     "captions",
     "seed",
     "retention_hours",
+    "max_cost_minor",
     "metadata",
 }
 

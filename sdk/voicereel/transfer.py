@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
@@ -18,7 +19,6 @@ from .errors import (
     VoiceReelError,
     error_from_response,
 )
-from .models import AudioFile
 from .retry import RETRIED_STATUSES, RetryPolicy
 
 OnBytes = Callable[[int, int], None]
@@ -28,6 +28,17 @@ CHUNK_BYTES = 64 * 1024
 RETRIES_REFILLED_AFTER_BYTES = 1024 * 1024
 _LINK_REFUSED = frozenset({401, 403, 404, 410})
 _RANGE_REFUSED = 416
+
+
+class LinkedFile(Protocol):
+    """A file behind a link, and what its bytes have to be."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
 
 
 class CountedStream(httpx.SyncByteStream):
@@ -91,7 +102,7 @@ class PartFile:
                     return
                 on_progress(size, total_bytes)
 
-    def holds(self, audio: AudioFile) -> bool:
+    def holds(self, audio: LinkedFile) -> bool:
         """Whether the file is exactly `audio`, by size and SHA-256."""
         if self.size != audio.size_bytes:
             return False
@@ -115,7 +126,7 @@ class PartFile:
 
 def download(
     http: httpx.Client,
-    fresh_link: Callable[[], AudioFile],
+    fresh_link: Callable[[], LinkedFile],
     target: Path,
     retry: RetryPolicy,
     on_progress: OnBytes,
@@ -145,11 +156,11 @@ def download(
 
 def _fill(
     http: httpx.Client,
-    fresh_link: Callable[[], AudioFile],
+    fresh_link: Callable[[], LinkedFile],
     part: PartFile,
     retry: RetryPolicy,
     on_progress: OnBytes,
-) -> AudioFile:
+) -> LinkedFile:
     """Receive until a response ends whole; the retries are refilled after each MiB."""
     audio = fresh_link()
     failures = 0
@@ -184,7 +195,7 @@ def _fill(
     return audio
 
 
-def _receive(http: httpx.Client, audio: AudioFile, part: PartFile, on_progress: OnBytes) -> None:
+def _receive(http: httpx.Client, audio: LinkedFile, part: PartFile, on_progress: OnBytes) -> None:
     """One request for what `part` lacks of `audio`."""
     headers = {"Accept-Encoding": "identity"}
     offset, etag = part.size, part.etag
