@@ -9,7 +9,7 @@ import functools
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -20,6 +20,7 @@ from django.db import NotSupportedError, connection
 from django.db.models import JSONField, Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.query import get_related_populators
+from django.utils import timezone
 
 # By the function that builds it, and the kind of its arguments.
 statements: dict[Any, "_Statement"] = {}
@@ -51,14 +52,14 @@ class _Statement:
             raise ValueError(f"not all arguments are in the statement as they are: {sql}")
         return cls(sql, parameters, places, compiler, rows.model, rows._fields is not None)
 
-    def rows(self, arguments: Sequence[str]) -> list[Any]:
-        """As Django's own ModelIterable makes them of what the database answers."""
-        values = [
-            value if place is None else arguments[place]
-            for value, place in zip(self.parameters, self.places, strict=True)
-        ]
+    def rows(self, arguments: Sequence[str], before: "_Statement | None" = None) -> list[Any]:
+        """As Django's own ModelIterable makes them of what the database answers.
+
+        before: asked in the same round trip, with the same arguments.
+        """
+        asked = [self] if before is None else [before, self]
         try:
-            found = self._fetch(values)
+            found = _fetch(asked, arguments)
         except NotSupportedError as exc:
             if getattr(exc.__cause__, "pgcode", None) != _PLAN_OUTDATED:
                 raise
@@ -67,17 +68,18 @@ class _Statement:
                 connection.close_at = 0.0  # at the request's end
                 raise
             connection.close()
-            found = self._fetch(values)
+            found = _fetch(asked, arguments)
         if not found or self.is_plain:
             return list(found)
         first, last, names, converters, annotations = self._shape
         made = []
+        alias = connection.alias
         for raw in found:
             row = list(raw)
             for column, conversions, expression in converters:
                 for convert in conversions:
                     row[column] = convert(row[column], expression, connection)
-            made.append((_instance(self.model, names, row[first:last]), row))
+            made.append((_instance(self.model, alias, names, row[first:last]), row))
         for name, column in annotations:
             for instance, row in made:
                 setattr(instance, name, row[column])
@@ -88,12 +90,14 @@ class _Statement:
                 related.populate(row, instance)
         return [instance for instance, _ in made]
 
-    def _fetch(self, values: Sequence[Any]) -> list[Any]:
-        with connection.cursor() as cursor:
-            cursor.execute(self._ready(), values)
-            return list(cursor.fetchall())
+    def values(self, arguments: Sequence[str]) -> list[Any]:
+        """Its parameters, with the arguments in their places."""
+        return [
+            value if place is None else arguments[place]
+            for value, place in zip(self.parameters, self.places, strict=True)
+        ]
 
-    def _ready(self) -> str:
+    def ready(self) -> str:
         """What runs the statement. On PostgreSQL it is sent to each connection once, which keeps its plan:
         making that takes longer than following it.
         """
@@ -133,14 +137,32 @@ class _Statement:
         )
 
 
-def _instance(model: type[Model], names: Sequence[str], values: Sequence[Any]) -> Model:
+def _fetch(asked: Sequence[_Statement], arguments: Sequence[str]) -> list[Any]:
+    """The rows of the last of some statements. Each sees what was committed before it began."""
+    sql = [statement.ready() for statement in asked]
+    values = [statement.values(arguments) for statement in asked]
+    with connection.cursor() as cursor:
+        _execute(cursor, sql, values)
+        return list(cursor.fetchall())
+
+
+def _execute(cursor: Any, sql: Sequence[str], values: Sequence[list[Any]]) -> None:
+    """Statements one after another, on PostgreSQL in one round trip; their rows are the last one's."""
+    if connection.vendor == "postgresql":
+        cursor.execute("; ".join(sql), [value for one in values for value in one])
+    else:
+        for statement, parameters in zip(sql, values, strict=True):
+            cursor.execute(statement, parameters)
+
+
+def _instance(model: type[Model], alias: str, names: Sequence[str], values: Sequence[Any]) -> Model:
     """As Model.from_db has it, less its signals, which nobody here receives, and its care for what is
     missing: it takes five times as long, and a page has twenty.
     """
     instance: Model = object.__new__(model)
     instance.__dict__.update(zip(names, values, strict=True))
     state = ModelState()
-    state.adding, state.db = False, connection.alias
+    state.adding, state.db = False, alias
     instance._state = state
     return instance
 
@@ -162,39 +184,108 @@ def as_stored(at: datetime) -> Any:
     return connection.ops.adapt_datetimefield_value(at)
 
 
-def insert_rows(rows: Sequence[Model]) -> None:
-    """Add rows of one model in one statement; what the database would number keeps no number.
+@dataclass(frozen=True)
+class NewRows:
+    """Rows to be added. values: of each, by attribute, of those columns that do not have their defaults."""
+
+    model: type[Model]
+    values: Sequence[Mapping[str, Any]]
+
+
+def insert_rows(*added: NewRows) -> None:
+    """Add rows, of each model in one statement, all in one round trip; what the database would number
+    keeps no number.
 
     Django's bulk_create does more, such as asking for keys, and takes five times as long.
     """
-    model = type(rows[0])
-    columns, names = _columns_of(cast(Hashable, model))
-    values: list[Any] = []
-    for row in rows:
-        for column in columns:
-            values.append(column.get_db_prep_save(column.pre_save(row, True), connection))
-    one = f"({', '.join(['%s'] * len(columns))})"
-    table = connection.ops.quote_name(model._meta.db_table)
+    sql, values = [], []
+    for rows in added:
+        columns, names = _columns_of(cast(Hashable, rows.model))
+        one = f"({', '.join(['%s'] * len(columns))})"
+        table = connection.ops.quote_name(rows.model._meta.db_table)
+        places = ", ".join([one] * len(rows.values))
+        sql.append(f"INSERT INTO {table} ({names}) VALUES {places}")  # nosec B608
+        values.append([column.stored(row) for row in rows.values for column in columns])
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} ({names}) VALUES {', '.join([one] * len(rows))}",  # nosec B608
-            values,
-        )
-    for row in rows:
-        row._state.adding, row._state.db = False, connection.alias
+        _execute(cursor, sql, values)
+
+
+# What a value of is stored as it is. Others, such as those of enumerations, Django looks at.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_OF_PLAIN = frozenset({"CharField", "TextField", "BooleanField", "FloatField"})
+
+
+class _Column:
+    """How a column's value is stored."""
+
+    def __init__(self, field: Any) -> None:
+        self._field, self._name = field, field.attname
+        self._default = timezone.now if getattr(field, "auto_now_add", False) else field.get_default
+        kind = getattr(field, "target_field", field).get_internal_type()
+        self._is_plain = kind in _OF_PLAIN or kind.endswith("IntegerField")
+        self._is_json = isinstance(field, JSONField) and field.encoder is None
+
+    def stored(self, row: Mapping[str, Any]) -> Any:
+        """What a statement is given."""
+        name = self._name
+        value = row[name] if name in row else self._default()
+        if self._is_plain and type(value) in _PLAIN:
+            return value
+        if self._is_json and value is not None:
+            return orjson.dumps(value).decode()
+        return self._field.get_db_prep_save(value, connection)
 
 
 @functools.cache
-def _columns_of(model: Any) -> tuple[list[Any], str]:
-    columns = [
-        column
-        for column in model._meta.concrete_fields
-        if not (column.primary_key and column.get_internal_type().endswith("AutoField"))
+def _columns_of(model: Any) -> tuple[list[_Column], str]:
+    fields = [
+        field
+        for field in model._meta.concrete_fields
+        if not (field.primary_key and field.get_internal_type().endswith("AutoField"))
     ]
-    return columns, ", ".join(connection.ops.quote_name(column.column) for column in columns)
+    names = ", ".join(connection.ops.quote_name(field.column) for field in fields)
+    return [_Column(field) for field in fields], names
 
 
-def prepared(build: Callable[..., QuerySet]) -> Callable[..., list[Any]]:
+class Prepared:
+    """A function that builds a queryset, as one that returns its rows."""
+
+    def __init__(self, build: Callable[..., QuerySet]) -> None:
+        functools.update_wrapper(self, build)
+        self._build = build
+
+    def __call__(self, *arguments: str | int) -> list[Any]:
+        return self._statement(arguments).rows(_texts_of(arguments))
+
+    def after(self, before: "Prepared", *arguments: str) -> list[Any]:
+        """The rows of this, having asked for those of another in the same round trip, such as to hold
+        them. Both take the same arguments.
+        """
+        earlier = before._statement(arguments)
+        return self._statement(arguments).rows(arguments, earlier)
+
+    def _statement(self, arguments: Sequence[str | int]) -> _Statement:
+        kind = (
+            self._build,
+            connection.vendor,
+            *(str if isinstance(value, str) else value for value in arguments),
+        )
+        statement = statements.get(kind)
+        if statement is None:
+            with _lock:
+                count = len(_texts_of(arguments))
+                marks = [f"<{n} of {self._build.__qualname__}>" for n in range(count)]
+                left = iter(marks)
+                asked = [next(left) if isinstance(v, str) else v for v in arguments]
+                statement = statements[kind] = _Statement.of(self._build(*asked), marks)
+        return statement
+
+
+def _texts_of(arguments: Sequence[str | int]) -> list[str]:
+    return [value for value in arguments if isinstance(value, str)]
+
+
+def prepared(build: Callable[..., QuerySet]) -> Prepared:
     """Make a function that builds a queryset one that returns its rows.
 
     Its arguments: texts, which may differ each time and stand in the statement as they are; numbers and
@@ -204,22 +295,4 @@ def prepared(build: Callable[..., QuerySet]) -> Callable[..., list[Any]]:
     ... def _job(tenant_id: str, job_id: str) -> QuerySet[Job]:
     ...     return Job.objects.for_tenant(tenant_id).filter(pk=job_id)
     """
-
-    @functools.wraps(build)
-    def rows(*arguments: str | int) -> list[Any]:
-        texts = [value for value in arguments if isinstance(value, str)]
-        kind = (
-            build,
-            connection.vendor,
-            *(str if isinstance(value, str) else value for value in arguments),
-        )
-        statement = statements.get(kind)
-        if statement is None:
-            with _lock:
-                marks = [f"<{number} of {build.__qualname__}>" for number in range(len(texts))]
-                left = iter(marks)
-                asked = [next(left) if isinstance(v, str) else v for v in arguments]
-                statement = statements[kind] = _Statement.of(build(*asked), marks)
-        return statement.rows(texts)
-
-    return rows
+    return Prepared(build)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.db import connection
 
 from accounts.models import Tenant
-from accounts.prepared import as_stored, insert_rows
+from accounts.prepared import NewRows, as_stored, insert_rows
 from billing.accounts import account_of, audio_between, held_account, parts_of
 from billing.models import BillingAccount, Price, UsageEvent
 from billing.periods import Month
@@ -52,23 +52,18 @@ def record_usage(
 
     Raises IntegrityError if this source was already measured, which undoes the second finishing.
     """
-    events = [
-        UsageEvent(
-            tenant=tenant,
-            meter=one.meter,
-            quantity=one.quantity,
-            speaker_id=one.speaker_id,
-            source=source,
-            api_key_id=api_key_id,
-            project=project,
-            occurred_at=occurred_at,
-        )
-        for one in measured
-    ]
-    audio_ms = sum(one.quantity for one in events if one.meter == UsageEvent.Meter.AUDIO_MS)
+    measured = list(measured)
+    audio_ms = sum(one.quantity for one in measured if one.meter == UsageEvent.Meter.AUDIO_MS)
     charge = _charge(tenant, audio_ms, occurred_at)
     charged(charge)
-    insert_rows(events)
+    common = {
+        "tenant_id": tenant.pk,
+        "source": source,
+        "api_key_id": api_key_id,
+        "project": project,
+        "occurred_at": occurred_at,
+    }
+    insert_rows(NewRows(UsageEvent, [common | vars(one) for one in measured]))
     return charge
 
 

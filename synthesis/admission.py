@@ -13,10 +13,10 @@ from voicereel_site.errors import Refusal
 _JOB_RETRY_AFTER_S, _BUSY_RETRY_AFTER_S = 10, 30
 
 
-def admit_job(tenant_id: str, lines: int, *, live: bool) -> int:
+def admit_job(tenant: Tenant, lines: int, *, live: bool) -> int:
     """Let one more job of a tenant's in. Inside the transaction that queues it.
 
-    lines: how many it has to be spoken. Returns how many milliseconds of audio the tenant's unfinished
+    tenant: as this request has read it. lines: how many it has to be spoken. Returns how many milliseconds of audio the tenant's unfinished
     jobs may come to. Raises system_busy or too_many_concurrent_jobs.
     """
     if live and _is_busy():
@@ -29,9 +29,9 @@ def admit_job(tenant_id: str, lines: int, *, live: bool) -> int:
         )
     # Holding the tenant's row lets simultaneous requests in one by one; NO KEY, so that nothing else
     # that is stored for the tenant waits.
-    held: list[Tenant] = _held_tenant(tenant_id)
-    allowed = allowance_of(held[0].plan)
-    jobs, waiting, longest_ms = next(iter(_unfinished(tenant_id)), (0, 0, 0))
+    counted = _unfinished.after(_held_tenant, tenant.pk)
+    jobs, waiting, longest_ms = next(iter(counted), (0, 0, 0))
+    allowed = allowance_of(tenant.plan)
     detail = ""
     if jobs >= allowed.jobs:
         detail = (

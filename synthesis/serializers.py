@@ -15,7 +15,7 @@ from synthesis.backlog import outlook_of
 from synthesis.captions import KINDS
 from synthesis.formats import BIT_DEPTHS, DEFAULT_FORMAT, FORMATS
 from synthesis.models import Job
-from synthesis.storage import link_path
+from synthesis.storage import link_paths
 from synthesis.submission import LARGEST_SEED, Preview
 from voicereel_site.pagination import PageQuery
 from voicereel_site.shapes import (
@@ -270,6 +270,10 @@ def shown_job(job: Job, here: str) -> dict[str, Any]:
     done = job.status == Job.Status.SUCCEEDED
     failed = job.status == Job.Status.FAILED
     outlook = outlook_of(job)
+    links: dict[str, str] = {}
+    if done:
+        paths = link_paths(job, ("audio", *job.captions), expires_at)
+        links = {kind: here + path for kind, path in paths.items()}
     return {
         "id": job.pk,
         "mode": mode_name(job.live),
@@ -295,7 +299,7 @@ def shown_job(job: Job, here: str) -> dict[str, Any]:
         else None,
         "cost": _cost_of(job),
         "audio": {
-            "url": here + link_path(job, "audio", expires_at),
+            "url": links.pop("audio"),
             "format": job.output["format"],
             "sample_rate": job.output["sample_rate"],
             "duration_ms": job.audio_ms,
@@ -304,9 +308,7 @@ def shown_job(job: Job, here: str) -> dict[str, Any]:
         }
         if done
         else None,
-        "captions": {kind: here + link_path(job, kind, expires_at) for kind in job.captions}
-        if done
-        else None,
+        "captions": links if done else None,
         "links_expire_at": iso(datetime.fromtimestamp(expires_at, UTC)) if done else None,
         "notices": job.notices,
         "seed": job.seed,

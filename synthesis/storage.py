@@ -6,7 +6,7 @@ import hmac
 import io
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -133,7 +133,15 @@ def file_size(key: str) -> int:
 
 def file_name(job: Job, kind: str) -> str:
     """What a downloaded file is called: the job's title, safe on every system, and its extension."""
-    return f"{_safe_title(job.title) or job.pk}.{job.output['format'] if kind == 'audio' else kind}"
+    return f"{_stem(job)}.{_extension(job, kind)}"
+
+
+def _stem(job: Job) -> str:
+    return _safe_title(job.title) or job.pk
+
+
+def _extension(job: Job, kind: str) -> str:
+    return str(job.output["format"]) if kind == "audio" else kind
 
 
 @lru_cache(1_000)
@@ -153,11 +161,17 @@ def storage_key(job: Job, kind: str) -> str | None:
     return (job.audio_key or None) if kind == "audio" else job.caption_keys.get(kind)
 
 
-def link_path(job: Job, kind: str, expires_at: int) -> str:
-    """The path of a link to a file, signed over the file, its name and its end."""
-    name = file_name(job, kind)
-    signed = f"{job.tenant_id}.{job.pk}.{kind}.{expires_at}"
-    return f"{_links_begin()}{signed}.{_signature(signed, name)}/{quote(name)}"
+def link_paths(job: Job, kinds: Iterable[str], expires_at: int) -> dict[str, str]:
+    """The paths of links to a job's files, by kind; each signed over the file, its name and its end."""
+    stem, owner = _stem(job), f"{job.tenant_id}.{job.pk}"
+    begin, quoted = _links_begin(), quote(stem)
+    paths = {}
+    for kind in kinds:
+        extension = _extension(job, kind)
+        signed = f"{owner}.{kind}.{expires_at}"
+        signature = _signature(signed, f"{stem}.{extension}")
+        paths[kind] = f"{begin}{signed}.{signature}/{quoted}.{extension}"
+    return paths
 
 
 @cache

@@ -14,7 +14,7 @@ from accounts import audit
 from accounts.callers import Caller
 from accounts.identifiers import is_id
 from accounts.models import Tenant
-from accounts.prepared import insert_rows, prepared
+from accounts.prepared import NewRows, insert_rows, prepared
 from billing.accounts import account_of
 from billing.quotas import Quote, admit_spending, quote
 from speakers.lookup import speakers_by_id
@@ -88,7 +88,7 @@ def submit_job(caller: Caller, request: Mapping[str, Any]) -> Job:
     checked = _check(caller, request)
     if checked.errors or checked.output is None:
         raise _refusal(checked.errors)
-    reserved_ms = admit_job(caller.tenant.pk, len(request["script"]), live=caller.live)
+    reserved_ms = admit_job(caller.tenant, len(request["script"]), live=caller.live)
     quoted = None
     if caller.live:
         account = account_of(caller.tenant, timezone.now())
@@ -120,7 +120,7 @@ def preview_job(caller: Caller, request: Mapping[str, Any]) -> Preview:
     refusal = None
     try:
         with transaction.atomic():
-            reserved_ms = admit_job(caller.tenant.pk, len(request["script"]), live=True)
+            reserved_ms = admit_job(caller.tenant, len(request["script"]), live=True)
             max_cost = request.get("max_cost_minor")
             admit_spending(account, quoted, foreseen.longest_ms, reserved_ms, max_cost)
     except Refusal as exc:
@@ -244,23 +244,23 @@ def _store(
         max_cost_minor=request.get("max_cost_minor"),
         lines_total=len(script),
         retention_hours=request.get("retention_hours", caller.tenant.retention_hours),
+        created_at=timezone.now(),
     )
     lines = [
-        Line(
-            tenant=caller.tenant,
-            job=job,
-            position=index,
-            line_id=_line_id(line, index),
-            speaker=checked.speakers[line["speaker_id"]],
-            text=line["text"],
-            language=checked.languages[index],
-            speed=line.get("speed", 1.0),
-            pause_after_ms=line.get("pause_after_ms"),
-        )
+        {
+            "tenant_id": job.tenant_id,
+            "job_id": job.pk,
+            "position": index,
+            "line_id": _line_id(line, index),
+            "speaker_id": line["speaker_id"],
+            "text": line["text"],
+            "language": checked.languages[index],
+            "speed": line.get("speed", 1.0),
+            "pause_after_ms": line.get("pause_after_ms"),
+        }
         for index, line in enumerate(script)
     ]
-    insert_rows([job])
-    insert_rows(lines)
+    insert_rows(NewRows(Job, [vars(job)]), NewRows(Line, lines))
     log.info("job.submitted", job_id=job.pk, lines=len(script))
     return job
 
@@ -320,7 +320,7 @@ def retry_job(job: Job) -> Job:
     with transaction.atomic():
         if _stopped(job).exists():
             left = job.lines_total - job.lines_done
-            reserved_ms = admit_job(job.tenant_id, left, live=job.live)
+            reserved_ms = admit_job(job.tenant, left, live=job.live)
             if job.live:
                 account = account_of(job.tenant, timezone.now())
                 quoted = Quote(job.quote_minor, job.currency)

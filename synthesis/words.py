@@ -62,6 +62,8 @@ _LETTER = regex.compile(r"\p{L}")
 
 def language_of(text: str, default: str) -> str:
     """The language that the writing system gives away, else ``default`` (the speaker's)."""
+    if text.isascii():
+        return default
     if default.split("-")[0] in {"ja", "zh"} and not re.search(r"[가-힣]", text):
         return default
     for pattern, language in _SCRIPT_LANGUAGES:

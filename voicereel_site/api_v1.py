@@ -51,13 +51,14 @@ from synthesis.api import (
 from voicereel_site.reference import OpenApiView
 
 urlpatterns = [
-    path("openapi.json", OpenApiView.as_view()),
+    # Django tries them in turn: what is asked for most comes first.
+    path("jobs/<str:job_id>", JobView.as_view()),
+    path("synthesize", SynthesizeView.as_view()),
     path("speakers", SpeakerListView.as_view()),
+    path("openapi.json", OpenApiView.as_view()),
     path("speakers/<str:speaker_id>", SpeakerView.as_view()),
     path("speakers/<str:speaker_id>/erase", EraseSpeakerView.as_view()),
-    path("synthesize", SynthesizeView.as_view()),
     path("jobs", JobListView.as_view()),
-    path("jobs/<str:job_id>", JobView.as_view()),
     path("jobs/<str:job_id>/cancel", CancelJobView.as_view()),
     path("jobs/<str:job_id>/retry", RetryJobView.as_view()),
     path("pronunciations", PronunciationsView.as_view()),

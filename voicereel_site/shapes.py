@@ -11,11 +11,13 @@ from typing import Any, cast
 import orjson
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.utils.serializer_helpers import BindingDict
+from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 
 def iso(moment: datetime | None) -> str | None:
@@ -76,22 +78,44 @@ class StrictSerializer(serializers.Serializer):
         """
         return _fields_of(cast(Hashable, type(self)))
 
-    def to_internal_value(self, data: Any) -> Any:
-        wrong: dict[Any, Any] = {}
-        if isinstance(data, Mapping):
-            wrong = self._refused(sorted(set(data) - set(self.fields)))
-            if self.is_json:
-                given = ((name, field) for name, field in self.fields.items() if name in data)
-                found = {name: _mistyped(field, data[name]) for name, field in given}
-                wrong |= {name: error for name, error in found.items() if error}
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        if self.validators or not isinstance(data, Mapping):
+            return super().run_validation(data)
+        # As DRF does it for a serializer without validators of its own, for whose sake it copies all.
+        value = self.to_internal_value(data)
         try:
-            value = super().to_internal_value(data)
-        except serializers.ValidationError as exc:
-            if wrong and isinstance(exc.detail, dict):
-                raise serializers.ValidationError(exc.detail | wrong) from exc
-            raise
-        if wrong:
-            raise serializers.ValidationError(wrong)
+            return self.validate(value)
+        except (serializers.ValidationError, DjangoValidationError) as exc:
+            raise serializers.ValidationError(serializers.as_serializer_error(exc)) from exc
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return super().to_internal_value(data)
+        plan = _plan_of(cast(Hashable, type(self)))
+        value: dict[str, Any] = {}
+        errors: dict[Any, Any] = {}
+        if unknown := data.keys() - plan.keys():
+            errors |= self._refused(sorted(unknown))
+        for name, (field, may_be_left_out, check) in plan.items():
+            given = data.get(name, serializers.empty)
+            if given is serializers.empty and may_be_left_out:
+                continue
+            try:
+                if self.is_json and (wrong := _mistyped(field, given)):
+                    raise serializers.ValidationError(wrong)
+                validated = field.run_validation(given)
+                if check is not None:
+                    validated = check(self, validated)
+            except serializers.ValidationError as exc:
+                errors[name] = exc.detail
+            except DjangoValidationError as exc:
+                errors[name] = serializers.get_error_detail(exc)
+            except serializers.SkipField:
+                pass
+            else:
+                self.set_value(value, field.source_attrs, validated)
+        if errors:
+            raise serializers.ValidationError(errors)
         return value
 
     def _refused(self, names: list[str]) -> dict[str, list[str]]:
@@ -109,6 +133,24 @@ def _fields_of(shape: Callable[[], StrictSerializer]) -> BindingDict:
     for name, field in template.get_fields().items():
         fields[name] = field
     return fields
+
+
+@cache
+def _plan_of(
+    shape: Callable[[], StrictSerializer],
+) -> dict[str, tuple[serializers.Field, bool, Callable[[Any, Any], Any] | None]]:
+    """By name of those that are taken: the field, whether nothing comes of its absence, and the class's
+    own ``validate_<name>``.
+    """
+    return {
+        name: (
+            field,
+            not field.required and field.default is serializers.empty,
+            getattr(shape, f"validate_{name}", None),
+        )
+        for name, field in _fields_of(cast(Hashable, shape)).items()
+        if not field.read_only
+    }
 
 
 # The longest script may consist of brackets. A million empty objects would take 100 MB of memory.
@@ -164,10 +206,23 @@ class BoundedList(serializers.ListField):
 class EncodableText(serializers.CharField):
     """Text without NUL or lone surrogates, which neither PostgreSQL nor UTF-8 can hold."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # It looks at each character in Python for what encoding finds at once.
+        self.validators: list[Any] = [
+            one
+            for one in self.validators
+            if not isinstance(one, ProhibitSurrogateCharactersValidator)
+        ]
+
     def to_internal_value(self, data: Any) -> str:
         value: str = super().to_internal_value(data)
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise serializers.ValidationError("Contains half of a surrogate pair: not valid text.")
+        try:
+            value.encode()
+        except UnicodeEncodeError as exc:
+            raise serializers.ValidationError(
+                "Contains half of a surrogate pair: not valid text."
+            ) from exc
         return value
 
 

@@ -31,12 +31,12 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("v1/", include("voicereel_site.api_v1")),
     path("healthz", healthz),
     path("readyz", readyz),
     path("docs", reference_page),
     path("docs/redoc.js", redoc),
     path("stripe/webhook", stripe_webhook),
-    path("v1/", include("voicereel_site.api_v1")),
     path("", pages.home, name="home"),
     path("switch", pages.switch, name="switch"),
     path("members", pages.member_list, name="members"),

@@ -36,7 +36,7 @@ from billing.models import Invoice
 from billing.periods import Month
 from speakers.models import Speaker
 from synthesis.models import Job, Pronunciation
-from synthesis.storage import link_path
+from synthesis.storage import link_paths
 from tests.accounts.disk import files_below
 from tests.accounts.test_scopes import views
 from tests.conftest import Api, Browser
@@ -494,7 +494,7 @@ def test_a_link_of_another_tenant_opens_its_own_file_alone(
     # Signed over another tenant than the job's, were it ever so, it still opens nothing.
     job = Job.objects.get(pk=secrets["job_id"][0])
     job.tenant = birch.tenant
-    assert birch.get(link_path(job, "audio", int(time.time()) + 60)).status_code == 404
+    assert birch.get(link_paths(job, ["audio"], int(time.time()) + 60)["audio"]).status_code == 404
 
 
 def test_a_script_with_another_tenants_speaker_is_refused_as_if_it_did_not_exist(
