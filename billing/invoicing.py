@@ -66,6 +66,7 @@ def draft_invoice(tenant: Tenant, month: Month) -> Invoice | None:
     with transaction.atomic():
         # Holding the account lets simultaneous drafts, and what changes prices, in one by one.
         account = BillingAccount.objects.for_tenant(tenant).select_for_update().get()
+        account.tenant = tenant
         invoice: Invoice | None = (
             Invoice.objects.for_tenant(tenant)
             .filter(month=month.name)
@@ -205,8 +206,8 @@ def _tie(line: InvoiceLine) -> int:
             "INSERT INTO billing_invoicelineevent (event_id, line_id, tenant_id) "
             "SELECT id, %s, tenant_id FROM billing_usageevent AS event "
             "WHERE tenant_id = %s AND meter = 'audio_ms' AND occurred_at >= %s AND occurred_at < %s "
-            "AND NOT EXISTS (SELECT 1 FROM billing_invoicelineevent AS tie "
-            "WHERE tie.event_id = event.id)",
+            # Not by NOT EXISTS, for which PostgreSQL may read all ties that there are.
+            "ON CONFLICT (event_id) DO NOTHING",
             [line.pk, line.tenant_id, as_stored(line.starts_at), as_stored(line.ends_at)],
         )
         return int(cursor.rowcount)

@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import pyloudnorm
 
 from speakers.decoding import Waveform
 from speakers.voice_activity import Activity, voice_activity
@@ -31,6 +30,9 @@ class Quality:
 
 def analyse(waveform: Waveform, sample_rate: int) -> Quality:
     """Measure a reference. ``sample_rate`` in Hz; the waveform should be at least 0.4 s long."""
+    # It brings SciPy, which takes a third of the time that a process takes to start, and few need it.
+    import pyloudnorm
+
     activity = voice_activity(waveform, sample_rate)
     loudness: float | None = float(pyloudnorm.Meter(sample_rate).integrated_loudness(waveform))
     if loudness is not None and not np.isfinite(loudness):

@@ -1,1 +1,1 @@
-"""Django's PostgreSQL, with a cheaper look at whether a connection is still there."""
+"""Django's PostgreSQL, with fewer indexes and a cheaper look at whether a connection is still there."""
