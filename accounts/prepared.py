@@ -16,7 +16,7 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import orjson
-from django.db import NotSupportedError, connection
+from django.db import DEFAULT_DB_ALIAS, NotSupportedError, connection, connections
 from django.db.models import JSONField, Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.query import get_related_populators
@@ -58,33 +58,34 @@ class _Statement:
         before: asked in the same round trip, with the same arguments.
         """
         asked = [self] if before is None else [before, self]
+        database = _database()
         try:
-            found = _fetch(asked, arguments)
+            found = _fetch(database, asked, arguments)
         except NotSupportedError as exc:
             if getattr(exc.__cause__, "pgcode", None) != _PLAN_OUTDATED:
                 raise
             # A migration has changed a column meanwhile: the next connection plans anew.
-            if connection.in_atomic_block:
-                connection.close_at = 0.0  # at the request's end
+            if database.in_atomic_block:
+                database.close_at = 0.0  # at the request's end
                 raise
-            connection.close()
-            found = _fetch(asked, arguments)
+            database.close()
+            found = _fetch(database, asked, arguments)
         if not found or self.is_plain:
             return list(found)
         first, last, names, converters, annotations = self._shape
         made = []
-        alias = connection.alias
+        alias = database.alias
         for raw in found:
             row = list(raw)
             for column, conversions, expression in converters:
                 for convert in conversions:
-                    row[column] = convert(row[column], expression, connection)
+                    row[column] = convert(row[column], expression, database)
             made.append((_instance(self.model, alias, names, row[first:last]), row))
         for name, column in annotations:
             for instance, row in made:
                 setattr(instance, name, row[column])
         for related in get_related_populators(
-            self.compiler.klass_info, self.compiler.select, connection.alias
+            self.compiler.klass_info, self.compiler.select, database.alias
         ):
             for instance, row in made:
                 related.populate(row, instance)
@@ -97,18 +98,18 @@ class _Statement:
             for value, place in zip(self.parameters, self.places, strict=True)
         ]
 
-    def ready(self) -> str:
+    def ready(self, database: Any) -> str:
         """What runs the statement. On PostgreSQL it is sent to each connection once, which keeps its plan:
         making that takes longer than following it.
         """
-        if connection.vendor != "postgresql":
+        if database.vendor != "postgresql":
             return self.sql
-        connection.ensure_connection()
-        known = _known_to.setdefault(connection.connection, set())
+        database.ensure_connection()
+        known = _known_to.setdefault(database.connection, set())
         if self.name not in known:
             numbers = iter(range(1, len(self.parameters) + 1))
             numbered = _PLACEHOLDER.sub(lambda _: f"${next(numbers)}", self.sql)
-            with connection.cursor() as cursor:
+            with database.cursor() as cursor:
                 cursor.execute(f"PREPARE {self.name} AS {numbered}")
             known.add(self.name)
         return f"EXECUTE {self.name}({', '.join(['%s'] * len(self.parameters))})"
@@ -137,18 +138,23 @@ class _Statement:
         )
 
 
-def _fetch(asked: Sequence[_Statement], arguments: Sequence[str]) -> list[Any]:
+def _database() -> Any:
+    """This thread's connection: ``connection`` looks for it anew with each word."""
+    return connections[DEFAULT_DB_ALIAS]
+
+
+def _fetch(database: Any, asked: Sequence[_Statement], arguments: Sequence[str]) -> list[Any]:
     """The rows of the last of some statements. Each sees what was committed before it began."""
-    sql = [statement.ready() for statement in asked]
+    sql = [statement.ready(database) for statement in asked]
     values = [statement.values(arguments) for statement in asked]
-    with connection.cursor() as cursor:
-        _execute(cursor, sql, values)
+    with database.cursor() as cursor:
+        _execute(database, cursor, sql, values)
         return list(cursor.fetchall())
 
 
-def _execute(cursor: Any, sql: Sequence[str], values: Sequence[list[Any]]) -> None:
+def _execute(database: Any, cursor: Any, sql: Sequence[str], values: Sequence[list[Any]]) -> None:
     """Statements one after another, on PostgreSQL in one round trip; their rows are the last one's."""
-    if connection.vendor == "postgresql":
+    if database.vendor == "postgresql":
         cursor.execute("; ".join(sql), [value for one in values for value in one])
     else:
         for statement, parameters in zip(sql, values, strict=True):
@@ -198,16 +204,17 @@ def insert_rows(*added: NewRows) -> None:
 
     Django's bulk_create does more, such as asking for keys, and takes five times as long.
     """
+    database = _database()
     sql, values = [], []
     for rows in added:
         columns, names = _columns_of(cast(Hashable, rows.model))
         one = f"({', '.join(['%s'] * len(columns))})"
-        table = connection.ops.quote_name(rows.model._meta.db_table)
+        table = database.ops.quote_name(rows.model._meta.db_table)
         places = ", ".join([one] * len(rows.values))
         sql.append(f"INSERT INTO {table} ({names}) VALUES {places}")  # nosec B608
         values.append([column.stored(row) for row in rows.values for column in columns])
-    with connection.cursor() as cursor:
-        _execute(cursor, sql, values)
+    with database.cursor() as cursor:
+        _execute(database, cursor, sql, values)
 
 
 # What a value of is stored as it is. Others, such as those of enumerations, Django looks at.
@@ -267,7 +274,7 @@ class Prepared:
     def _statement(self, arguments: Sequence[str | int]) -> _Statement:
         kind = (
             self._build,
-            connection.vendor,
+            _database().vendor,
             *(str if isinstance(value, str) else value for value in arguments),
         )
         statement = statements.get(kind)

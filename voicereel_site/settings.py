@@ -20,6 +20,8 @@ from botocore.config import Config as S3ClientConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
+from voicereel_site.log_lines import LineLogger
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env(
@@ -626,9 +628,17 @@ _shared_processors: list[structlog.typing.Processor] = [
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
 ]
+_renderers: list[structlog.typing.Processor] = [
+    # Without the variables of each frame: keys, scripts and addresses are among them.
+    structlog.processors.ExceptionRenderer(
+        structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    ),
+    structlog.processors.JSONRenderer(_as_json),
+]
 structlog.configure(
-    processors=[*_shared_processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-    logger_factory=structlog.stdlib.LoggerFactory(),
+    processors=[*_shared_processors, *_renderers],
+    wrapper_class=structlog.make_filtering_bound_logger(env("VOICEREEL_LOG_LEVEL").upper()),
+    logger_factory=LineLogger,
     cache_logger_on_first_use=True,
 )
 # No line says from which line of code it comes, nor from which thread, and finding out takes as long as
@@ -644,11 +654,7 @@ LOGGING: dict[str, Any] = {
             "foreign_pre_chain": _shared_processors,
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                # Without the variables of each frame: keys, scripts and addresses are among them.
-                structlog.processors.ExceptionRenderer(
-                    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-                ),
-                structlog.processors.JSONRenderer(_as_json),
+                *_renderers,
             ],
         }
     },

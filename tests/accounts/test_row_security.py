@@ -252,15 +252,15 @@ def test_a_tenant_cannot_change_its_own_plan(alder: Api, as_app: None) -> None:
 
 
 def test_a_login_that_sees_all_tenants_is_warned_of(
-    as_app: None, caplog: pytest.LogCaptureFixture
+    as_app: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warn_unless_protected()
-    assert "database.unprotected" not in caplog.text
+    assert "database.unprotected" not in capsys.readouterr().err
 
 
-def test_a_superuser_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_superuser_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
     warn_unless_protected()
-    assert "database.unprotected" in caplog.text
+    assert "database.unprotected" in capsys.readouterr().err
 
 
 def test_a_key_is_found_before_its_tenant_is_known(alder: Api, birch: Api, as_app: None) -> None:
