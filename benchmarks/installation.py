@@ -84,7 +84,6 @@ class Installation:
     def __enter__(self) -> Self:
         self.postgres.start()
         self.redis.start()
-        self.postgres.prepare()
         self.stack.__enter__()
         return self
 

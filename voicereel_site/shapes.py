@@ -97,11 +97,12 @@ class StrictSerializer(serializers.Serializer):
         if unknown := data.keys() - plan.keys():
             errors |= self._refused(sorted(unknown))
         for name, (field, may_be_left_out, check) in plan.items():
-            given = data.get(name, serializers.empty)
-            if given is serializers.empty and may_be_left_out:
+            is_given = name in data
+            if not is_given and may_be_left_out:
                 continue
+            given = data[name] if is_given else serializers.empty
             try:
-                if self.is_json and (wrong := _mistyped(field, given)):
+                if is_given and self.is_json and (wrong := _mistyped(field, given)):
                     raise serializers.ValidationError(wrong)
                 validated = field.run_validation(given)
                 if check is not None:

@@ -100,8 +100,6 @@ def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
             if server is not None:
                 server.start()
                 started.append(server)
-        if postgres is not None:
-            postgres.prepare()
         environment |= settings
         log = (folder / "voicereel.log").open("ab")
         stack = LocalStack(environment=environment, log=log, owner=owner, operators=operators)
