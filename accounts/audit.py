@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.translation import gettext as _
 
 from accounts.models import ApiKey, AuditEvent, Impersonation, User
 from accounts.networks import client_address
+from voicereel_site.errors import FieldError, Refusal
 from voicereel_site.request_log import current_request_id
+
+_SHORTEST_REASON = 10  # characters
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,17 @@ def person_actor(
 def command_actor(name: str) -> Actor:
     """Whoever has a shell of ours; name: of the command."""
     return Actor(AuditEvent.Actor.OPERATOR, name=f"manage.py {name}")
+
+
+def stated_reason(reason: str) -> str:
+    """Why an operator opens what is a customer's, without the space around it.
+
+    Raises validation_error where it says nothing.
+    """
+    if len(reason.strip()) < _SHORTEST_REASON:
+        detail = _("Say why, in a few words: the customer will read it.")
+        raise Refusal("validation_error", detail, errors=[FieldError("/reason", detail)])
+    return reason.strip()
 
 
 def record(tenant_id: str | None, action: str, target: str = "", **details: Any) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.exceptions import AuthenticationFailed
@@ -24,8 +26,10 @@ from accounts.models import ApiKey, User
 from accounts.networks import client_address, is_within
 from accounts.scopes import LIVE_ALONE, holds
 from accounts.signatures import check_signature
+from accounts.suspension import refuse_suspended
 from accounts.tenancy import act_for
 from voicereel_site.errors import Refusal
+from voicereel_site.metrics import KEY_FAILURES
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -35,10 +39,11 @@ class ApiKeyAuthentication(BaseAuthentication):
         header = request.META.get("HTTP_AUTHORIZATION", "")
         if not header:
             return None
-        scheme, _, key = header.partition(" ")
+        scheme, __, key = header.partition(" ")
         if scheme.lower() != "bearer":
-            raise AuthenticationFailed("Send the key as `Authorization: Bearer vr_live_...`.")
+            raise AuthenticationFailed(_("Send the key as `Authorization: Bearer vr_live_...`."))
         row = _row_of(request._request, key.strip())
+        refuse_suspended(row.tenant)
         act_for(row.tenant_id)
         audit.act_as(partial(audit.key_actor, request._request, row))
         check_signature(request._request, row)
@@ -72,8 +77,12 @@ def _find(key: str) -> ApiKey:
     row = find_key(key)
     if row is None:
         known_keys.forget(key)
+        KEY_FAILURES.inc()
         raise AuthenticationFailed(
-            "This API key is unknown, mistyped, expired or revoked. Check that it was copied whole."
+            _(
+                "This API key is unknown, mistyped, expired or revoked. Check that it was copied "
+                "whole."
+            )
         )
     return row
 
@@ -89,6 +98,8 @@ class MemberAuthentication(BaseAuthentication):
         user = request._request.user
         audit.act_as(audit.person_actor(request._request, user, member.impersonation))
         count_request(request._request, member.tenant)
+        if member.impersonation is None:
+            refuse_suspended(member.tenant)
         return user, member
 
 
@@ -103,7 +114,10 @@ def _refuse_forgery(request: Request) -> None:
     if reason:
         raise Refusal(
             "insufficient_scope",
-            "A request with a browser's session needs its token in X-CSRFToken. Load the page again.",
+            _(
+                "A request with a browser's session needs its token in X-CSRFToken. Load the page "
+                "again."
+            ),
             403,
         )
 
@@ -115,8 +129,11 @@ def _refuse_other_networks(request: HttpRequest, row: ApiKey) -> None:
     if not is_within(address, row.networks):
         raise Refusal(
             "insufficient_scope",
-            f"This key may not be used from {address or 'an unknown address'}, but only from "
-            f"{', '.join(row.networks)}.",
+            _("This key may not be used from %(address)s, but only from %(networks)s.")
+            % {
+                "address": address or _("an unknown address"),
+                "networks": ", ".join(row.networks),
+            },
             403,
         )
 
@@ -124,7 +141,7 @@ def _refuse_other_networks(request: HttpRequest, row: ApiKey) -> None:
 class HasScope(BasePermission):
     """Every route needs a caller, and the caller the scope that the view names for the method."""
 
-    message = "Send an API key as `Authorization: Bearer vr_live_...`."
+    message = gettext_lazy("Send an API key as `Authorization: Bearer vr_live_...`.")
 
     def has_permission(self, request: Request, view: Any) -> bool:
         caller: Caller | None = request.auth
@@ -143,18 +160,23 @@ class HasScope(BasePermission):
 def require_scope(caller: Caller, scope: str) -> None:
     """Raises insufficient_scope."""
     if not caller.live and scope in LIVE_ALONE:
-        detail = (
-            f"{caller.called} is a test key, which cannot do what asks for {scope}. Use a live one."
+        detail = _(
+            "%(caller)s is a test key, which cannot do what asks for %(scope)s. Use a live one."
         )
+        detail %= {"caller": caller.called, "scope": scope}
         raise Refusal("insufficient_scope", detail, 403)
     if not holds(caller.scopes, scope):
-        other = "Use a key that has it." if isinstance(caller, ApiKey) else "Ask an owner for it."
-        raise Refusal(
-            "insufficient_scope",
-            f"{caller.called} lacks the scope {scope}. It holds: "
-            f"{', '.join(caller.scopes) or 'none'}. {other}",
-            403,
-        )
+        if isinstance(caller, ApiKey):
+            detail = _(
+                "%(caller)s lacks the scope %(scope)s. It holds: %(held)s. Use a key that has it."
+            )
+        else:
+            detail = _(
+                "%(caller)s lacks the scope %(scope)s. It holds: %(held)s. Ask an owner for it."
+            )
+        held = ", ".join(caller.scopes) or _("none")
+        detail %= {"caller": caller.called, "scope": scope, "held": held}
+        raise Refusal("insufficient_scope", detail, 403)
 
 
 def note_impersonated(request: HttpRequest, member: Member) -> None:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts.models import Impersonation, Membership, Tenant
 from accounts.scopes import IMPERSONATED_READS, IMPERSONATED_WRITES, ROLE_SCOPES
@@ -54,9 +55,12 @@ class Member:
     @property
     def called(self) -> str:
         if self.impersonation is None:
-            return f"Your role, {self.membership.role},"
-        kind = "with changes" if self.impersonation.may_write else "to look"
-        return f"An operator in the place of a member ({self.membership.role}, {kind})"
+            return _("Your role, %(role)s,") % {"role": self.membership.role}
+        if self.impersonation.may_write:
+            called = _("An operator in the place of a member (%(role)s, with changes)")
+        else:
+            called = _("An operator in the place of a member (%(role)s, to look)")
+        return called % {"role": self.membership.role}
 
     @property
     def tenant(self) -> Tenant:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -49,7 +50,7 @@ def earlier_reply(request: Request, route: str, fingerprint: str) -> Response | 
     if (row.route, row.fingerprint) != (route, fingerprint):
         raise Refusal(
             "idempotency_key_reuse",
-            "This Idempotency-Key was used for a different request. Use a new key for new work.",
+            _("This Idempotency-Key was used for a different request. Use a new key for new work."),
         )
     return Response(
         json.loads(row.body),
@@ -120,6 +121,8 @@ def _key(request: Request) -> str | None:
     key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
         raise Refusal(
-            "validation_error", "An Idempotency-Key has 1 to 255 printable ASCII characters.", 400
+            "validation_error",
+            _("An Idempotency-Key has 1 to 255 printable ASCII characters."),
+            400,
         )
     return key

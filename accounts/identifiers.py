@@ -53,6 +53,18 @@ def webhook_endpoint_id() -> str:
     return new_id("whe")
 
 
+def draft_id() -> str:
+    return new_id("drf")
+
+
+def comparison_id() -> str:
+    return new_id("cmp")
+
+
+def listener_id() -> str:
+    return new_id("lst")
+
+
 def message_id() -> str:
     return new_id("msg")
 
@@ -95,6 +107,10 @@ def price_id() -> str:
 
 def credit_id() -> str:
     return new_id("crd")
+
+
+def service_credit_id() -> str:
+    return new_id("sla")
 
 
 def invoice_id() -> str:

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.models import Impersonation, Membership, User
 from voicereel_site.errors import FieldError, Refusal
 
 LONGEST = timedelta(hours=1)
-_SHORTEST_REASON = 10  # characters
 
 
 def start_impersonation(
@@ -20,19 +20,17 @@ def start_impersonation(
 
     Raises validation_error.
     """
-    if len(reason.strip()) < _SHORTEST_REASON:
-        detail = "Say why, in a few words: the customer will read it."
-        raise Refusal("validation_error", detail, errors=[FieldError("/reason", detail)])
+    reason = audit.stated_reason(reason)
     length = timedelta(minutes=minutes)
     if not timedelta() < length <= LONGEST:
-        detail = f"From 1 to {LONGEST // timedelta(minutes=1)} minutes."
+        detail = _("From 1 to %(most)s minutes.") % {"most": LONGEST // timedelta(minutes=1)}
         raise Refusal("validation_error", detail, errors=[FieldError("/minutes", detail)])
     with transaction.atomic():
         row = Impersonation.objects.create(
             tenant_id=membership.tenant_id,
             membership=membership,
             operator=operator,
-            reason=reason.strip(),
+            reason=reason,
             may_write=may_write,
             expires_at=timezone.now() + length,
         )

@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.callers import Caller
@@ -59,7 +60,7 @@ def _checksum(body: str) -> str:
     """CRC-32 of everything before it, as six base-62 digits."""
     number = zlib.crc32(body.encode())
     digits = ""
-    for _ in range(6):
+    for __ in range(6):
         number, digit = divmod(number, 62)
         digits = _BASE62[digit] + digits
     return digits
@@ -118,7 +119,7 @@ def create_key(
     transaction. Raises insufficient_scope, or validation_error for an end that has passed.
     """
     if expires_at is not None and expires_at <= timezone.now():
-        detail = "This moment has passed. Give one in the future, or none."
+        detail = _("This moment has passed. Give one in the future, or none.")
         raise Refusal("validation_error", detail, errors=[FieldError("/expires_at", detail)])
     wanted = asking.scopes if scopes is None else sorted(set(scopes))
     ends = asking.expires_at if expires_at is None else expires_at
@@ -147,21 +148,18 @@ def _refuse_more_power(
     """What a key could not do itself, it can have no other key do."""
     detail = ""
     if lacking := beyond(asking.scopes, scopes):
-        detail = (
-            f"{asking.called} does not hold {', '.join(lacking)} itself, and cannot give it away."
-        )
+        detail = _("%(caller)s does not hold %(scopes)s itself, and cannot give it away.")
+        detail %= {"caller": asking.called, "scopes": ", ".join(lacking)}
     elif live and not asking.live:
-        detail = "A test key cannot make or rotate a live key. Use a live one."
+        detail = _("A test key cannot make or rotate a live key. Use a live one.")
     elif asking.expires_at is not None and (expires_at is None or expires_at > asking.expires_at):
-        detail = (
-            f"This key expires at {asking.expires_at:%Y-%m-%dT%H:%M:%SZ}; it can make or rotate no "
-            "key that outlives it."
-        )
+        detail = _("This key expires at %(moment)s; it can make or rotate no key that outlives it.")
+        detail %= {"moment": f"{asking.expires_at:%Y-%m-%dT%H:%M:%SZ}"}
     elif beyond_own := wider(asking.networks, networks):
-        detail = (
-            f"This key may be used from {', '.join(asking.networks)} alone; it can make or rotate no "
-            f"key for {', '.join(beyond_own)}."
+        detail = _(
+            "This key may be used from %(own)s alone; it can make or rotate no key for %(asked)s."
         )
+        detail %= {"own": ", ".join(asking.networks), "asked": ", ".join(map(_, beyond_own))}
     if detail:
         raise Refusal("insufficient_scope", detail, 403)
 
@@ -175,7 +173,7 @@ def rotate_key(asking: Caller, row: ApiKey, overlap: timedelta) -> NewKey:
     _refuse_more_power(asking, row.live, row.scopes, row.expires_at, row.networks)
     now = timezone.now()
     if row.is_dead(now):
-        raise Refusal("validation_error", "This key works no more. Create a new one.", 409)
+        raise Refusal("validation_error", _("This key works no more. Create a new one."), 409)
     with transaction.atomic():
         note_change(row.tenant_id)
         new = issue_key(
@@ -194,7 +192,9 @@ def rotate_key(asking: Caller, row: ApiKey, overlap: timedelta) -> NewKey:
             .update(replaced_by_id=new.row.pk, expires_at=ends)
         )
         if not replaced:
-            detail = "This key was rotated or revoked already. GET it for the key that replaced it."
+            detail = _(
+                "This key was rotated or revoked already. GET it for the key that replaced it."
+            )
             raise Refusal("validation_error", detail, 409)
         audit.record(row.tenant_id, "key.rotated", row.pk, replaced_by=new.row.pk)
     return new

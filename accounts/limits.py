@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -23,7 +23,9 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.translation import gettext as _
 
+from accounts import audit
 from accounts.models import Tenant
 from accounts.plans import Allowance, allowance_of
 from voicereel_site.errors import Refusal
@@ -224,6 +226,18 @@ def forget(tenant_id: str) -> None:
     _buckets().forget(tenant_id)
 
 
+def set_own_limits(tenant: Tenant, own_limits: Mapping[str, int]) -> None:
+    """Allow a tenant more or less than its plan does. The next request is the last that each process counts
+    by what it remembers.
+
+    own_limits: by names of accounts.plans.Allowance; what is not there is as the plan has it.
+    """
+    with transaction.atomic():
+        note_change(tenant.pk)
+        Tenant.objects.filter(pk=tenant.pk).update(own_limits=dict(own_limits))
+        audit.record(tenant.pk, "limits.changed", tenant.pk, **own_limits)
+
+
 def note_change(tenant_id: str) -> None:
     """Have no process believe what it remembers of a tenant or its keys.
 
@@ -247,14 +261,21 @@ def count_request(request: HttpRequest, tenant: Tenant) -> RateLimit:
 
     Raises rate_limited.
     """
-    allowance = allowance_of(tenant.plan)
+    allowance = allowance_of(tenant.plan, tenant.own_limits)
     limit = RateLimit(tenant.plan, allowance, *_buckets().take(tenant.pk, allowance))
     request.META[_LIMIT] = limit
     if not limit.taken:
         raise Refusal(
             "rate_limited",
-            f"Your plan allows {allowance.requests:,} requests in {allowance.window_s} s. Try again "
-            f"in {limit.retry_after_s} s; RateLimit in each answer says how many are left.",
+            _(
+                "Your plan allows %(requests)s requests in %(window_s)s s. Try again in "
+                "%(seconds)s s; RateLimit in each answer says how many are left."
+            )
+            % {
+                "requests": f"{allowance.requests:,}",
+                "window_s": allowance.window_s,
+                "seconds": limit.retry_after_s,
+            },
             429,
             headers={"Retry-After": str(limit.retry_after_s)},
         )

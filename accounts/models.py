@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
 
 from accounts import identifiers
 from accounts.plans import Plan
@@ -35,6 +36,10 @@ class Tenant(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     # How long a finished job and its files are kept, unless the job says otherwise; None: for ever.
     retention_hours = models.PositiveIntegerField(null=True, default=30 * 24)
+    # What it may have at a time where that is not as its plan has it: fields of accounts.plans.Allowance.
+    own_limits = models.JSONField(default=dict, db_default={})
+    suspended_at = models.DateTimeField(null=True)  # since when nothing of it is answered
+    suspension_reason = models.CharField(max_length=300, blank=True, db_default="")
 
     def __str__(self) -> str:
         return self.name
@@ -170,7 +175,10 @@ class AuditEvent(TenantOwned):
     request_id = models.CharField(max_length=128, blank=True)
 
     class Meta:
-        indexes = [models.Index(fields=["tenant", "id"], name="audit_by_tenant")]
+        indexes = [
+            models.Index(fields=["tenant", "id"], name="audit_by_tenant"),
+            models.Index(fields=["target", "id"], name="audit_by_target"),
+        ]
 
 
 class Impersonation(TenantOwned):
@@ -275,7 +283,10 @@ class ApiKey(TenantOwned):
     # The key that took its place: it works beside this one until this one expires.
     replaced_by_id = models.CharField(max_length=40, blank=True)
 
-    called = "This key"  # by refusals
+    @property
+    def called(self) -> str:
+        """How a refusal names it."""
+        return _("This key")
 
     @property
     def mode(self) -> str:
@@ -353,6 +364,31 @@ class OutboxMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.payload.get('task', '')} {self.subject}"
+
+
+class RequestCount(models.Model):
+    """How many requests all web processes answered in a minute (accounts.traffic)."""
+
+    minute = models.DateTimeField(primary_key=True)  # when it began
+    requests = models.PositiveBigIntegerField(default=0)
+    failures = models.PositiveBigIntegerField(default=0)  # answers of 500 and more
+
+
+class ServiceInterval(TenantOwned):
+    """How five minutes were for a tenant (accounts.traffic). Without a request or a job there is no row."""
+
+    starts_at = models.DateTimeField()
+    requests = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0)  # answers of 500 and more
+    jobs = models.PositiveIntegerField(
+        default=0
+    )  # live ones that ended, but for reasons of the customer's
+    jobs_late = models.PositiveIntegerField(default=0)  # of them, those that broke our promise
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "starts_at"], name="one_row_an_interval")
+        ]
 
 
 class WebhookEndpoint(TenantOwned):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.translation import gettext_noop
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -45,7 +46,7 @@ def wider(networks: Sequence[str], asked: Sequence[str]) -> list[str]:
         return []
     own = [_network(text) for text in networks]
     if not asked:
-        return ["everywhere"]
+        return [gettext_noop("everywhere")]
     return [text for text in asked if not any(_lies_in(_network(text), net) for net in own)]
 
 

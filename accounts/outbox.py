@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from accounts.models import OutboxMessage, TenantOwned
 from accounts.stored_files import delete_below
+from voicereel_site.metrics import OUTBOX
 from voicereel_site.request_log import carried
 
 log = structlog.get_logger(__name__)
@@ -160,9 +161,11 @@ def _publish_one(pk: int) -> bool | None:
         _publish(message)
     except Exception as exc:
         hopeless = _is_hopeless(exc)
+        OUTBOX.labels(message.kind, "failed").inc()
         _keep_for_later(message, exc, hopeless=hopeless)
         return None if hopeless else False
     OutboxMessage.objects.filter(pk=pk).delete()
+    OUTBOX.labels(message.kind, "published").inc()
     return True
 
 

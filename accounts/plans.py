@@ -1,6 +1,7 @@
 """What each plan allows at a time."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from django.db import models
 
@@ -39,6 +40,7 @@ ALLOWANCES = {
 }
 
 
-def allowance_of(plan: str) -> Allowance:
-    """What a tenant's plan allows."""
-    return ALLOWANCES[Plan(plan)]
+def allowance_of(plan: str, own_limits: Mapping[str, int] | None = None) -> Allowance:
+    """What a tenant may have at a time. own_limits: what is not as its plan has it, by Allowance's names."""
+    allowance = ALLOWANCES[Plan(plan)]
+    return replace(allowance, **own_limits) if own_limits else allowance

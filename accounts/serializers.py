@@ -3,6 +3,7 @@
 import ipaddress
 from typing import Any
 
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from accounts.models import ApiKey, AuditEvent
@@ -25,14 +26,15 @@ class _NetworkField(serializers.CharField):
         try:
             network = ipaddress.ip_network(text)
             if network.version == 6 and network.subnet_of(_IPV4_MAPPED):
-                raise serializers.ValidationError("Write it as an IPv4 network.")
+                raise serializers.ValidationError(_("Write it as an IPv4 network."))
             return str(network)
         except ValueError as exc:
             try:
-                hint = f"Did you mean {ipaddress.ip_network(text, strict=False)}?"
+                meant = {"network": ipaddress.ip_network(text, strict=False)}
+                detail = _("This is no network. Did you mean %(network)s?") % meant
             except ValueError:
-                hint = "Write it as 203.0.113.0/24 or 2001:db8::/32."
-            raise serializers.ValidationError(f"This is no network. {hint}") from exc
+                detail = _("This is no network. Write it as 203.0.113.0/24 or 2001:db8::/32.")
+            raise serializers.ValidationError(detail) from exc
 
 
 class CreateKeyRequest(StrictSerializer):

@@ -21,6 +21,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts.encryption import decrypt
 from accounts.models import ApiKey, UsedNonce
@@ -38,6 +39,10 @@ _CHUNK_BYTES = 256 * 1024
 # The one form in which RFC 8941 serialises these inner lists: RFC 9421, 2.3, signs that form.
 _INPUT = re.compile(
     r'([a-z*][a-z0-9_.*-]*)=(\(("[^" ]+"(?: "[^" ]+")*)?\)((?:;[a-z]+=(?:"[ !#-\[\]-~]*"|\d{1,15}))*))'
+)
+_EXAMPLE = (
+    'sig1=("@method" "@path" "@query" "content-digest");created=1618884473;'
+    'keyid="vr_live_AbCdEfGh";nonce="...";alg="hmac-sha256"'
 )
 _PARAMETER = re.compile(r';([a-z]+)=(?:"([^"]*)"|(\d+))')
 _BYTES = re.compile(r"([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/=]*):")
@@ -65,9 +70,8 @@ def parse_input(header: str) -> SignatureInput:
     match = _INPUT.fullmatch(header.strip())
     if match is None:
         raise refused(
-            "Signature-Input must describe one signature, such as "
-            'sig1=("@method" "@path" "@query" "content-digest");created=1618884473;'
-            'keyid="vr_live_AbCdEfGh";nonce="...";alg="hmac-sha256".'
+            _("Signature-Input must describe one signature, such as %(example)s.")
+            % {"example": _EXAMPLE}
         )
     label, signed_form, components, parameters = match.groups()
     return SignatureInput(
@@ -81,7 +85,7 @@ def parse_input(header: str) -> SignatureInput:
 def signature_base(request: HttpRequest, given: SignatureInput) -> bytes:
     """The text that is signed (RFC 9421, 2.5). Raises invalid_signature for what is not there."""
     if len(set(given.components)) < len(given.components):
-        raise refused("A component is named twice in Signature-Input.")
+        raise refused(_("A component is named twice in Signature-Input."))
     lines = [f'"{name}": {_component(request, name)}' for name in given.components]
     return "\n".join([*lines, f'"@signature-params": {given.signed_form}']).encode()
 
@@ -98,10 +102,12 @@ def _component(request: HttpRequest, name: str) -> str:
         case "@authority":
             return request.get_host().lower()
     if name.startswith("@"):
-        raise refused(f"{name} cannot be signed here; sign @method, @path, @query or @authority.")
+        detail = _("%(name)s cannot be signed here; sign @method, @path, @query or @authority.")
+        raise refused(detail % {"name": name})
     value = request.headers.get(name)
     if value is None:
-        raise refused(f"The header {name} is named in Signature-Input and was not sent.")
+        detail = _("The header %(name)s is named in Signature-Input and was not sent.")
+        raise refused(detail % {"name": name})
     return " ".join(value.split("\n")).strip()
 
 
@@ -120,13 +126,15 @@ def check_signature(request: HttpRequest, row: ApiKey) -> None:
     if header is None:
         if row.require_signature:
             raise refused(
-                "This key requires signed requests: give the client its signing secret "
-                "(VOICEREEL_SIGNING_SECRET), or send Signature-Input and Signature."
+                _(
+                    "This key requires signed requests: give the client its signing secret "
+                    "(VOICEREEL_SIGNING_SECRET), or send Signature-Input and Signature."
+                )
             )
         return
     if not row.signing_secret:
         raise refused(
-            "This key has no signing secret. Leave the signature out, or make a key that has."
+            _("This key has no signing secret. Leave the signature out, or make a key that has.")
         )
     given = parse_input(header)
     _check_coverage(request, given)
@@ -136,7 +144,10 @@ def check_signature(request: HttpRequest, row: ApiKey) -> None:
         _signature(request, given.label), sign(secret, signature_base(request, given))
     ):
         raise refused(
-            "The signature does not match the request. Sign it as it is sent, with this key's secret."
+            _(
+                "The signature does not match the request. Sign it as it is sent, with this key's "
+                "secret."
+            )
         )
     _check_digest(request)
     _use_nonce(row, given.parameters["nonce"])
@@ -149,36 +160,43 @@ def _has_body(request: HttpRequest) -> bool:
 def _check_coverage(request: HttpRequest, given: SignatureInput) -> None:
     required = [*_REQUIRED, *(["content-digest"] if _has_body(request) else [])]
     if lacking := [name for name in required if name not in given.components]:
-        raise refused(f"The signature must cover {', '.join(lacking)} too.")
+        detail = _("The signature must cover %(components)s too.")
+        raise refused(detail % {"components": ", ".join(lacking)})
 
 
 def _check_parameters(given: SignatureInput, row: ApiKey) -> None:
     parameters = given.parameters
     if lacking := [name for name in ("created", "keyid", "nonce") if name not in parameters]:
-        raise refused(f"Signature-Input needs the parameters {', '.join(lacking)} too.")
+        detail = _("Signature-Input needs the parameters %(parameters)s too.")
+        raise refused(detail % {"parameters": ", ".join(lacking)})
     if parameters.get("alg", "hmac-sha256") != "hmac-sha256":
-        raise refused("The algorithm is hmac-sha256.")
+        raise refused(_("The algorithm is hmac-sha256."))
     if parameters["keyid"] != row.prefix:
-        raise refused(f"keyid must be how the key begins: {row.prefix}.")
+        detail = _("keyid must be how the key begins: %(prefix)s.")
+        raise refused(detail % {"prefix": row.prefix})
     if not _NONCE.fullmatch(parameters["nonce"]):
-        raise refused("A nonce has 8 to 128 printable characters.")
+        raise refused(_("A nonce has 8 to 128 printable characters."))
     now = timezone.now().timestamp()
     for name in ("created", "expires"):
         if name in parameters and not parameters[name].isdigit():
-            raise refused(f"{name} is a number: Unix seconds.")
+            raise refused(_("%(name)s is a number: Unix seconds.") % {"name": name})
     if abs(now - int(parameters["created"])) > CLOCK_SKEW.total_seconds():
         raise refused(
-            f"The signature was created more than {CLOCK_SKEW.seconds // 60} minutes ago, or ahead of "
-            "our time. Sign anew, and check your clock."
+            _(
+                "The signature was created more than %(minutes)s minutes ago, or ahead of our time. "
+                "Sign anew, and check your clock."
+            )
+            % {"minutes": CLOCK_SKEW.seconds // 60}
         )
     if "expires" in parameters and int(parameters["expires"]) <= now:
-        raise refused("The signature has expired. Sign anew.")
+        raise refused(_("The signature has expired. Sign anew."))
 
 
 def _signature(request: HttpRequest, label: str) -> bytes:
     match = _BYTES.fullmatch(request.headers.get("Signature", "").strip())
     if match is None or match[1] != label:
-        raise refused(f"Send the signature as `Signature: {label}=:...:`, in base64.")
+        detail = _("Send the signature as `Signature: %(label)s=:...:`, in base64.")
+        raise refused(detail % {"label": label})
     return _decoded(match[2])
 
 
@@ -186,7 +204,7 @@ def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error as exc:
-        raise refused("A byte sequence is not base64.") from exc
+        raise refused(_("A byte sequence is not base64.")) from exc
 
 
 def _check_digest(request: HttpRequest) -> None:
@@ -197,7 +215,7 @@ def _check_digest(request: HttpRequest) -> None:
     entries = [_BYTES.fullmatch(entry.strip()) for entry in header.split(",")]
     wanted = {entry[1]: _decoded(entry[2]) for entry in entries if entry and entry[1] in _DIGESTS}
     if not wanted or None in entries:
-        raise refused("Send Content-Digest as `sha-256=:...:`, in base64.")
+        raise refused(_("Send Content-Digest as `sha-256=:...:`, in base64."))
     if int(request.META.get("CONTENT_LENGTH") or 0) > _LARGEST_BODY_BYTES:
         raise RequestDataTooBig
     digests = {name: _DIGESTS[name]() for name in wanted}
@@ -209,7 +227,7 @@ def _check_digest(request: HttpRequest) -> None:
     kept.seek(0)
     request._stream, request._read_started = kept, False
     if not all(hmac.compare_digest(digests[name].digest(), wanted[name]) for name in wanted):
-        raise refused("Content-Digest does not match the body.")
+        raise refused(_("Content-Digest does not match the body."))
 
 
 def _use_nonce(row: ApiKey, nonce: str) -> None:
@@ -218,4 +236,5 @@ def _use_nonce(row: ApiKey, nonce: str) -> None:
         with transaction.atomic():
             UsedNonce.objects.create(tenant=row.tenant, api_key_id=row.pk, nonce=nonce)
     except IntegrityError as exc:
-        raise refused("This request was sent before. Sign each with a nonce of its own.") from exc
+        detail = _("This request was sent before. Sign each with a nonce of its own.")
+        raise refused(detail) from exc

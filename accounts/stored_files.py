@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -61,24 +61,98 @@ def _raise_unless_missing(error: OSError) -> None:
         raise error
 
 
-def delete_below(path: str) -> None:
+def delete_below(path: str, *, for_good: bool = False) -> None:
     """Delete the file at ``path``, or every file below it; what is already gone is fine.
 
+    for_good: from a bucket that keeps versions, all of them too, so that nobody can bring them back.
     Raises DeletionFailed when the object store answers that it kept some.
     """
     if (objects := bucket()) is not None:
-        keys = [path, *(file.key for file in walk(f"{path}/"))]
-        for start in range(0, len(keys), _KEYS_PER_CALL):
-            batch = [{"Key": key} for key in keys[start : start + _KEYS_PER_CALL]]
-            answer = objects.delete_objects(Delete={"Objects": batch, "Quiet": True})
-            if errors := answer.get("Errors"):
-                raise DeletionFailed(f"{len(errors)} files, such as {errors[0]}")
+        _delete_objects(objects, ({"Key": key} for key in _keys_at(path)))
+        if for_good:
+            _delete_objects(
+                objects,
+                (
+                    {"Key": one.key, "VersionId": one.version_id}
+                    for one in _versions(objects, path)
+                    if one.key == path or one.key.startswith(f"{path}/")
+                ),
+            )
         return
     assert isinstance(storages["default"], FileSystemStorage)
     if Path(default_storage.path(path)).is_file():
         default_storage.delete(path)
         return
     _delete_folder(path)
+
+
+def _keys_at(path: str) -> Iterator[str]:
+    yield path
+    for file in walk(f"{path}/"):
+        yield file.key
+
+
+def _delete_objects(objects: Any, named: Iterable[Mapping[str, str]]) -> None:
+    listed = list(named)
+    for start in range(0, len(listed), _KEYS_PER_CALL):
+        batch = listed[start : start + _KEYS_PER_CALL]
+        answer = objects.delete_objects(Delete={"Objects": batch, "Quiet": True})
+        if errors := answer.get("Errors"):
+            raise DeletionFailed(f"{len(errors)} files, such as {errors[0]}")
+
+
+@dataclass(frozen=True)
+class _Version:
+    """One of a key's versions. etag: of its bytes; "": it says that the file was deleted."""
+
+    key: str
+    version_id: str
+    written_at: datetime
+    is_latest: bool
+    etag: str
+
+
+def _versions(objects: Any, prefix: str) -> Iterator[_Version]:
+    """The versions of all keys with a prefix; where none are kept, the files themselves, of version null."""
+    pages = objects.meta.client.get_paginator("list_object_versions")
+    for page in pages.paginate(Bucket=objects.name, Prefix=prefix):
+        for kind in ("Versions", "DeleteMarkers"):
+            for one in page.get(kind, ()):
+                yield _Version(
+                    one["Key"],
+                    one["VersionId"],
+                    one["LastModified"],
+                    one["IsLatest"],
+                    one.get("ETag", ""),
+                )
+
+
+def restore_versions(at: datetime, prefix: str = "") -> int:
+    """Bring back the files that were there at an instant and are gone or changed since, from a bucket that
+    keeps versions. Returns how many. What was added since stays.
+
+    An object store tells seconds, so what was written in the instant's own second counts as there.
+    Raises ValueError where the storage keeps no versions.
+    """
+    objects = bucket()
+    if objects is None or objects.Versioning().status != "Enabled":
+        raise ValueError("The audio storage keeps no versions.")
+    then: dict[str, _Version] = {}
+    latest: dict[str, _Version] = {}
+    for one in _versions(objects, prefix):
+        if one.is_latest:
+            latest[one.key] = one
+        known = then.get(one.key)
+        if one.written_at <= at and (known is None or known.written_at < one.written_at):
+            then[one.key] = one
+    restored = 0
+    for key, one in then.items():
+        now = latest.get(key)
+        if one.etag and (now is None or now.etag != one.etag):
+            source = {"Bucket": objects.name, "Key": key, "VersionId": one.version_id}
+            objects.copy(source, key)
+            restored += 1
+    return restored
 
 
 def _delete_folder(folder: str) -> None:

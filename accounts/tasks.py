@@ -4,7 +4,7 @@ from celery import shared_task
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from accounts import idempotency, scratch, signatures
+from accounts import idempotency, scratch, signatures, traffic
 from accounts.models import IdempotentReply, UsedNonce
 from accounts.privacy import erasures, exports
 from accounts.tenancy import acting_for
@@ -78,6 +78,12 @@ def erase_tenant(tenant_id: str, erasure_id: str) -> None:
 def sweep_erasures() -> None:
     """Ask again for erasures that nobody finished."""
     erasures.sweep_erasures()
+
+
+@shared_task(name="accounts.forget_traffic")
+def forget_traffic() -> None:
+    """Forget how many requests there were days ago."""
+    traffic.forget_traffic()
 
 
 @shared_task(name="accounts.forget_sessions")

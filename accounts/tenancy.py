@@ -52,6 +52,12 @@ def act_for(tenant_id: str) -> None:
     structlog.contextvars.bind_contextvars(tenant_id=tenant_id)
 
 
+def acting_tenant() -> str | None:
+    """Whom this thread acts for, or None: an operator's, or nobody."""
+    tenant_id: str | None = structlog.contextvars.get_contextvars().get("tenant_id")
+    return tenant_id
+
+
 @contextmanager
 def acting_for(tenant_id: str) -> Iterator[None]:
     """Act for a tenant in this block; threads that it starts do not. What is logged says so."""

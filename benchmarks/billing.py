@@ -23,7 +23,7 @@ from voicereel_site.local_stack import ROOT
 EVENTS, TENANTS, EVENTS_OF_EACH = 1_000_000, 1_000, 1_000
 _MONTH = datetime(2026, 10, 1, tzinfo=UTC)
 _ROUNDS = 300
-_FILL = """
+FILL = """
 INSERT INTO billing_usageevent
     (id, tenant_id, meter, quantity, source, speaker_id, api_key_id, project, occurred_at)
 SELECT 'evt_' || lpad(to_hex(%(first)s + n), 26, '0'), %(tenant)s,
@@ -42,7 +42,7 @@ def fill(url: str, tenants: list[str]) -> None:
         for number, tenant in enumerate(tenants):
             count = EVENTS_OF_EACH if number else EVENTS
             values = {"first": first, "tenant": tenant, "count": count, "start": _MONTH}
-            cursor.execute(_FILL, values)
+            cursor.execute(FILL, values)
             first += count
     connection.autocommit = True
     with connection.cursor() as cursor:

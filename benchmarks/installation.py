@@ -31,6 +31,7 @@ class Installation:
             "VOICEREEL_SECRET_KEY": secrets.token_hex(32),
             "VOICEREEL_API_KEY_PEPPER": secrets.token_hex(32),
             "VOICEREEL_ENCRYPTION_KEYS": secrets.token_hex(32),
+            "VOICEREEL_ENVIRONMENT": "test",
             "VOICEREEL_MAIL_URL": "consolemail://",
             "PYTHONPATH": str(ROOT),
             **settings,

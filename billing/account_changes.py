@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.models import Tenant
@@ -57,11 +58,11 @@ def _refuse_late(
 ) -> None:
     late = None
     if changes.get("currency", row.currency) != row.currency and (used or invoiced):
-        late = "currency", "The currency can be changed until something was used. Ask us."
+        late = "currency", _("The currency can be changed until something was used. Ask us.")
     if changes.get("time_zone", row.time_zone) != row.time_zone and invoiced:
-        late = "time_zone", "The time zone can be changed until the first invoice. Ask us."
+        late = "time_zone", _("The time zone can be changed until the first invoice. Ask us.")
     if changes.get("pays_by") == BillingAccount.PaysBy.CARD and not row.has_card:
-        late = "pays_by", "There is no card yet. Add one first (POST /v1/billing/card)."
+        late = "pays_by", _("There is no card yet. Add one first (POST /v1/billing/card).")
     if late:
         name, detail = late
         raise Refusal("validation_error", detail, 409, [FieldError(f"/{name}", detail)])
@@ -71,7 +72,7 @@ def _check(row: BillingAccount) -> None:
     if row.country == HOME and row.tax_id:
         number = business_number(row.tax_id)
         if number is None:
-            detail = (
+            detail = _(
                 "This is no business registration number: it has ten digits, such as 123-45-67891, and "
                 "its last one checks the others."
             )

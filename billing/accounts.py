@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
+from django.utils import timezone
 
 from accounts.models import Tenant
 from accounts.plans import Plan
@@ -162,11 +163,14 @@ def _cost_of(tenant_id: str, parts: Sequence[Part]) -> Decimal:
 def change_plan(tenant: Tenant, plan: str, at: datetime) -> None:
     """Have a tenant on another plan from an instant on, which is now or later. Inside a transaction.
 
-    Changes that were to come later are given up.
+    Changes that were to come later are given up. Who has the plan by then goes on with it: a part of a month
+    of its own would begin with the tiers anew.
     """
-    account_of(tenant, at)
+    account_of(tenant, timezone.now())
     changes = PlanChange.objects.for_tenant(tenant)
     changes.filter(at__gte=at).delete()
+    if current_plan(tenant.pk, at) == plan:
+        return
     PlanChange.objects.create(tenant=tenant, plan=plan, at=at)
     account = BillingAccount.objects.for_tenant(tenant).select_for_update().get()
     if account.until > at:

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -23,7 +24,7 @@ from billing.invoicing import get_invoice
 from billing.models import BillingAccount, Invoice, InvoiceLineEvent
 from billing.money import ceiling
 from billing.periods import Month
-from billing.reports import month_report, report_csv, usage_between
+from billing.reports import MonthReport, month_report, report_csv, usage_between
 from billing.serializers import (
     BillingResponse,
     InvoicePage,
@@ -32,13 +33,22 @@ from billing.serializers import (
     MonthReportResponse,
     PageResponse,
     ReturnRequest,
+    ServiceLevelQuery,
+    ServiceLevelResponse,
     UpdateBillingRequest,
     UsageBucket,
     UsageQuery,
     UsageResponse,
     totals,
 )
-from voicereel_site.errors import FieldError, Refusal, method_not_allowed, problem_response
+from billing.sla import level_of_month
+from voicereel_site.errors import (
+    FieldError,
+    Refusal,
+    method_not_allowed,
+    not_found,
+    problem_response,
+)
 from voicereel_site.pagination import page
 
 
@@ -58,7 +68,7 @@ class UsageView(APIView):
         start = asked.get("start") or Month.containing(now, account.time_zone).start
         end = asked.get("end") or now
         if start >= end:
-            detail = "The start has to lie before the end."
+            detail = _("The start has to lie before the end.")
             raise Refusal("validation_error", detail, errors=[FieldError("/start", detail)])
         rows = usage_between(account, start, end, asked["granularity"], asked["group_by"])
         shown = UsageBucket().to_representation
@@ -99,8 +109,7 @@ class ReportCsvView(APIView):
     )
     def get(self, request: Request, month: str) -> HttpResponse:
         """A month's usage by day, key, speaker and project, for spreadsheets."""
-        report = month_report(request.auth.tenant, month)
-        return _download(report_csv(report).encode(), f"usage-{month}.csv", "text/csv")
+        return report_download(month_report(request.auth.tenant, month), "csv")
 
 
 class ReportPdfView(APIView):
@@ -113,8 +122,26 @@ class ReportPdfView(APIView):
     )
     def get(self, request: Request, month: str) -> HttpResponse:
         """A month's usage and what it costs, to print."""
-        report = month_report(request.auth.tenant, month)
-        return _download(report_pdf(report), f"usage-{month}.pdf", "application/pdf")
+        return report_download(month_report(request.auth.tenant, month), "pdf")
+
+
+class ServiceLevelView(APIView):
+    """GET /v1/sla"""
+
+    scopes = {"GET": Scope.USAGE_READ}
+
+    @extend_schema(
+        operation_id="getServiceLevel",
+        parameters=[ServiceLevelQuery],
+        responses={200: ServiceLevelResponse},
+    )
+    def get(self, request: Request) -> Response:
+        """How well we kept what we promise: availability and processing, in a month."""
+        query = ServiceLevelQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        account = account_of(request.auth.tenant, timezone.now())
+        level = level_of_month(account, query.validated_data.get("month"))
+        return Response(ServiceLevelResponse().to_representation(level))
 
 
 class InvoiceListView(APIView):
@@ -159,10 +186,7 @@ class InvoicePdfView(APIView):
     )
     def get(self, request: Request, invoice_id: str) -> HttpResponse:
         """An invoice to print. A draft says that it is one."""
-        row = get_invoice(request.auth.tenant, invoice_id)
-        return _download(
-            invoice_pdf(row), f"{row.number or 'draft-' + row.month}.pdf", "application/pdf"
-        )
+        return invoice_download(get_invoice(request.auth.tenant, invoice_id))
 
 
 class InvoiceEventsView(APIView):
@@ -256,7 +280,7 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
     if not settings.STRIPE_WEBHOOK_SECRET or not note_event(
         request.body, request.headers.get("Stripe-Signature", "")
     ):
-        return problem_response(401, "invalid_signature", "This is not signed by Stripe.")
+        return problem_response(401, "invalid_signature", _("This is not signed by Stripe."))
     return HttpResponse(status=204)
 
 
@@ -282,6 +306,23 @@ def _billing(row: BillingAccount) -> dict[str, Any]:
             "included_ms": row.included_ms,
         },
     }
+
+
+def report_download(report: MonthReport, kind: str) -> HttpResponse:
+    """A month's report as a file. kind: csv or pdf. Raises not_found."""
+    name = f"usage-{report.month.name}.{kind}"
+    match kind:
+        case "csv":
+            return _download(report_csv(report).encode(), name, "text/csv")
+        case "pdf":
+            return _download(report_pdf(report), name, "application/pdf")
+    raise not_found("report")
+
+
+def invoice_download(row: Invoice) -> HttpResponse:
+    """An invoice as a file to print."""
+    name = f"{row.number or 'draft-' + row.month}.pdf"
+    return _download(invoice_pdf(row), name, "application/pdf")
 
 
 def _download(content: bytes, name: str, media_type: str) -> HttpResponse:

@@ -7,6 +7,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.models import Tenant
@@ -23,7 +24,7 @@ _AT_A_TIME = 500
 
 def _available() -> stripe.StripeClient:
     if not settings.STRIPE_KEY:
-        detail = "Cards are not taken here; invoices are paid by bank transfer."
+        detail = _("Cards are not taken here; invoices are paid by bank transfer.")
         raise Refusal("validation_error", detail, 409)
     return client()
 
@@ -67,7 +68,7 @@ class _as_outage:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, stripe.StripeError):
             log.warning("stripe.failed", error=type(error).__name__)
-            detail = "The payment service does not answer at the moment. Try again in a minute."
+            detail = _("The payment service does not answer at the moment. Try again in a minute.")
             headers = {"Retry-After": "60"}
             raise Refusal("service_unavailable", detail, 503, headers=headers) from error
 

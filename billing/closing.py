@@ -5,14 +5,17 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 import structlog
+from django.db import transaction
 from django.db.models import Count, F, Q, Sum
 from django.utils import timezone
 
+from accounts import audit
 from accounts.models import Tenant
 from accounts.tenancy import operating_for
-from billing.accounts import account_of
+from billing.accounts import account_of, audio_between
 from billing.invoicing import draft_invoice, finalize_invoice, is_due, month_to_draft
 from billing.models import (
     BillingAccount,
@@ -23,22 +26,35 @@ from billing.models import (
     Payment,
     StripeMirror,
     UnmatchedDeposit,
-    UsageEvent,
 )
 from billing.money import plain
 from billing.periods import Month
-from billing.rollups import mismatches
+from billing.rollups import mismatches, rebuild_rollups
+from billing.sla import propose_credit
 
 log = structlog.get_logger(__name__)
 
 DRAFTED_FOR = timedelta(days=5)  # after a month's end drafts are made
 
 
+class Kind(StrEnum):
+    """What does not agree, by how it is resolved."""
+
+    COUNT = "count"  # what was counted of a tenant's ledger: it is counted again
+    LINE = "line"  # an invoice's line and its events: drafted anew, or credited
+    STRIPE = "stripe"
+    DEPOSIT = "deposit"  # is matched by hand
+
+
 @dataclass(frozen=True)
 class Mismatch:
-    """Two books that do not agree. blocks: whether the invoice must not be finalized."""
+    """Two books that do not agree. subject: the id of what; blocks: whether the tenant's invoices must not
+    be finalized.
+    """
 
+    kind: Kind
     tenant_id: str
+    subject: str
     what: str
     blocks: bool = True
 
@@ -52,7 +68,10 @@ def draft_last_month() -> int:
             account = account_of(tenant, now)
             month = month_to_draft(account, now)
             if tenant.created_at < month.end and now < month.end + DRAFTED_FOR:
-                made += draft_invoice(tenant, month) is not None
+                drafted = draft_invoice(tenant, month)
+                if drafted is not None:
+                    propose_credit(tenant, month, drafted)
+                    made += 1
     return made
 
 
@@ -69,14 +88,16 @@ def find_mismatches() -> list[Mismatch]:
     found = []
     for tenant in Tenant.objects.order_by("pk").iterator():
         with operating_for(tenant.pk):
-            found += [Mismatch(tenant.pk, what) for what in mismatches(tenant)]
+            found += [
+                Mismatch(Kind.COUNT, tenant.pk, tenant.pk, what) for what in mismatches(tenant)
+            ]
             found += _running_total(tenant)
     found += _lines()
     found += _of_stripe()
     for deposit in UnmatchedDeposit.objects.order_by("received_at"):
         amount = plain(deposit.amount_minor, deposit.currency)
         what = f"deposit {deposit.reference} of {amount} {deposit.currency} fits no invoice"
-        found.append(Mismatch("", what, blocks=False))
+        found.append(Mismatch(Kind.DEPOSIT, "", deposit.reference, what, blocks=False))
     return found
 
 
@@ -84,13 +105,22 @@ def _running_total(tenant: Tenant) -> Iterator[Mismatch]:
     row = BillingAccount.objects.for_tenant(tenant).first()
     if row is None:
         return
-    events = UsageEvent.objects.for_tenant(tenant).filter(
-        meter=UsageEvent.Meter.AUDIO_MS, occurred_at__gte=row.since, occurred_at__lt=row.until
-    )
-    ledger = events.aggregate(sum=Sum("quantity"))["sum"] or 0
+    ledger = audio_between(tenant.pk, row.since, row.until)
     if ledger != row.audio_ms:
         what = f"{tenant.pk}: the ledger has {ledger:,} ms since {row.since:%Y-%m-%dT%H:%MZ}, the "
-        yield Mismatch(tenant.pk, f"{what}account {row.audio_ms:,}")
+        yield Mismatch(Kind.COUNT, tenant.pk, tenant.pk, f"{what}account {row.audio_ms:,}")
+
+
+def recount(tenant: Tenant) -> None:
+    """Count a tenant's usage again from its ledger, which is right: its rollups, and its running total."""
+    with transaction.atomic():
+        rebuild_rollups(tenant.pk)
+        # Whoever records usage holds the account first, and its events are there when it lets go.
+        row = BillingAccount.objects.for_tenant(tenant).select_for_update().first()
+        if row is not None:
+            row.audio_ms = audio_between(tenant.pk, row.since, row.until)
+            row.save(update_fields=["audio_ms"])
+        audit.record(tenant.pk, "usage.recounted", tenant.pk)
 
 
 def _lines() -> Iterator[Mismatch]:
@@ -102,16 +132,20 @@ def _lines() -> Iterator[Mismatch]:
     )
     for line in summed:
         what = f"line {line.pk} bills {line.quantity_ms:,} ms, its events have {line.sum or 0:,}"
-        yield Mismatch(line.tenant_id, what)
+        yield Mismatch(Kind.LINE, line.tenant_id, line.invoice_id, what)
     twice = InvoiceLineEvent.objects.values("event").annotate(n=Count("line")).filter(n__gt=1)
     for row in twice:
-        yield Mismatch("", f"event {row['event']} is on {row['n']} lines")
+        what = f"event {row['event']} is on {row['n']} lines"
+        yield Mismatch(Kind.LINE, "", row["event"], what)
 
 
 def _of_stripe() -> Iterator[Mismatch]:
-    for row in StripeMirror.objects.exclude(state=StripeMirror.State.PAID).order_by("created_at"):
+    for row in StripeMirror.objects.exclude(
+        state__in=[StripeMirror.State.PAID, StripeMirror.State.DROPPED]
+    ).order_by("created_at"):
         what = f"{row.subject} is {row.state} at Stripe. {row.last_error}".strip()
-        yield Mismatch(row.tenant_id, what, blocks=row.state == StripeMirror.State.HELD)
+        held = row.state == StripeMirror.State.HELD
+        yield Mismatch(Kind.STRIPE, row.tenant_id, row.subject, what, blocks=held)
 
 
 @dataclass(frozen=True)

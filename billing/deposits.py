@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
+from django.db import transaction
+
 from billing.invoicing import open_minor, record_payment
 from billing.models import BillingAccount, Invoice, Payment, UnmatchedDeposit
 from billing.money import Currency, in_minor
@@ -86,17 +88,24 @@ def match_deposits(deposits: Sequence[Deposit]) -> tuple[list[Payment], list[Unm
 
 
 def match_by_hand(row: UnmatchedDeposit, invoice: Invoice) -> Payment:
-    """Book a deposit for the invoice that an operator names. Raises ValueError for another currency."""
+    """Book a deposit for the invoice that an operator names. Raises ValueError for another currency, or for
+    what nobody is asked to pay: a draft, or what is void.
+    """
     if row.currency != invoice.currency:
         raise ValueError(f"The deposit is in {row.currency}, the invoice in {invoice.currency}.")
-    payment = record_payment(
-        invoice,
-        row.amount_minor,
-        method=BillingAccount.PaysBy.TRANSFER,
-        reference=row.reference,
-        received_at=row.received_at,
-    )
-    row.delete()
+    with transaction.atomic():
+        held = Invoice.objects.for_tenant(invoice.tenant_id).select_for_update()
+        invoice = held.get(pk=invoice.pk)
+        if invoice.status not in (Invoice.Status.FINALIZED, Invoice.Status.PAID):
+            raise ValueError(f"{invoice.number or invoice.pk} is {invoice.status}.")
+        payment = record_payment(
+            invoice,
+            row.amount_minor,
+            method=BillingAccount.PaysBy.TRANSFER,
+            reference=row.reference,
+            received_at=row.received_at,
+        )
+        row.delete()
     return payment
 
 

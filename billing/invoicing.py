@@ -10,8 +10,9 @@ from datetime import datetime
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q, Sum
+from django.db.models import F, Q, Sum
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.lookup import find_row
@@ -42,6 +43,7 @@ from voicereel_site.errors import Refusal
 log = structlog.get_logger(__name__)
 
 SEND_TASK, MIRROR_TASK = "billing.send_invoice", "billing.mirror"
+CHARGE_TASK = "billing.charge_invoice"
 
 
 def get_invoice(tenant: Tenant, invoice_id: str) -> Invoice:
@@ -312,7 +314,7 @@ def void_invoice(invoice: Invoice, *, reason: str) -> Invoice:
         if row.status == Invoice.Status.VOID:
             return row
         if row.status == Invoice.Status.PAID or row.payments.exists() or row.credit_notes.exists():
-            detail = "Something was paid or credited already. Issue a credit note instead."
+            detail = _("Something was paid or credited already. Issue a credit note instead.")
             raise Refusal("validation_error", detail, 409)
         row.status, row.voided_at = Invoice.Status.VOID, timezone.now()
         row.save(update_fields=["status", "voided_at"])
@@ -332,13 +334,15 @@ def credit_invoice(invoice: Invoice, net_minor: int | None, *, reason: str) -> C
             Invoice.objects.for_tenant(invoice.tenant_id).select_for_update().get(pk=invoice.pk)
         )
         if row.status not in (Invoice.Status.FINALIZED, Invoice.Status.PAID):
-            raise Refusal("validation_error", "Only a finalized invoice can be credited.", 409)
+            detail = _("Only a finalized invoice can be credited.")
+            raise Refusal("validation_error", detail, 409)
         taken = row.credit_notes.aggregate(net=Sum("net_minor"), tax=Sum("tax_minor"))
         net_left = row.net_minor - (taken["net"] or 0)
         tax_left = row.tax_minor - (taken["tax"] or 0)
         net = net_left if net_minor is None else net_minor
         if not 0 < net <= net_left:
-            detail = f"{shown(net_left, row.currency)} of this invoice are left to be credited."
+            detail = _("%(amount)s of this invoice are left to be credited.")
+            detail %= {"amount": shown(net_left, row.currency)}
             raise Refusal("validation_error", detail)
         tax = tax_left if net == net_left else truncated(net * row.tax_percent / 100)
         note: CreditNote = row.credit_notes.create(
@@ -363,6 +367,42 @@ def mirror_later(row: TenantOwned) -> None:
         subject=row.pk, tenant_id=row.tenant_id, next_attempt_at=timezone.now()
     )
     ask_for_task(MIRROR_TASK, row)
+
+
+def ask_to_charge(invoice: Invoice) -> None:
+    """Have an open invoice charged to the tenant's card. Raises validation_error (409) if it is not open.
+
+    The web side, which may not write to invoices' tables: charge_invoice does it.
+    """
+    if not is_chargeable(invoice):
+        detail = _("Nothing of this invoice is open, or a part of it was paid otherwise already.")
+        raise Refusal("validation_error", detail, 409)
+    with transaction.atomic():
+        audit.record(invoice.tenant_id, "invoice.charge_requested", invoice.pk)
+        ask_for_task(CHARGE_TASK, invoice)
+
+
+def is_chargeable(invoice: Invoice) -> bool:
+    """Whether an invoice can be charged to a card: all of it is open, which is what Stripe is asked for."""
+    is_open = invoice.status == Invoice.Status.FINALIZED
+    return is_open and open_minor(invoice) == invoice.total_minor
+
+
+def charge_invoice(invoice: Invoice) -> None:
+    """Begin to charge an invoice that was to be transferred, or try a card again that was declined."""
+    with transaction.atomic():
+        row = Invoice.objects.for_tenant(invoice.tenant_id).select_for_update().get(pk=invoice.pk)
+        mirrors = StripeMirror.objects.for_tenant(row.tenant_id).filter(subject=row.pk)
+        if not is_chargeable(row):
+            return
+        if not mirrors.exists():
+            mirror_later(row)
+        else:
+            mirrors.filter(state=StripeMirror.State.DECLINED).update(
+                state=StripeMirror.State.FINALIZED,
+                cards_tried=F("cards_tried") + 1,
+                next_attempt_at=timezone.now(),
+            )
 
 
 def paid_minor(invoice: Invoice) -> int:

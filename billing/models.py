@@ -195,6 +195,34 @@ class Credit(TenantOwned):
     expires_at = models.DateTimeField(null=True)
 
 
+class ServiceCredit(TenantOwned):
+    """A month in which we kept less than we promised, and what that is worth. An operator decides on it."""
+
+    class Status(models.TextChoices):
+        PROPOSED = "proposed"
+        GRANTED = "granted"
+        DECLINED = "declined"
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.service_credit_id)
+    month = models.CharField(max_length=7)  # 2026-11, as the tenant counts it
+    # Shares of 1, in full: what the tiers were compared with.
+    availability = models.DecimalField(max_digits=12, decimal_places=10)
+    on_time = models.DecimalField(max_digits=12, decimal_places=10, null=True)
+    percent = models.PositiveSmallIntegerField()  # of what the month costs
+    base_minor = models.PositiveBigIntegerField()  # what it costs, before credits and tax
+    amount_minor = models.PositiveBigIntegerField()
+    currency = models.CharField(max_length=3, choices=Currency.choices)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PROPOSED)
+    proposed_at = models.DateTimeField(auto_now_add=True)
+    decided_at = models.DateTimeField(null=True)
+    credit = models.OneToOneField(Credit, on_delete=models.PROTECT, related_name="+", null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "month"], name="one_service_credit_a_month")
+        ]
+
+
 class InvoiceSeries(models.Model):
     """Numbers without gaps: the next one is taken in the transaction that uses it."""
 
@@ -346,6 +374,7 @@ class StripeMirror(TenantOwned):
         DECLINED = "declined"  # the card was; another may be tried
         PAID = "paid"  # or, of a credit note, done
         HELD = "held"  # totals differ: an operator decides
+        DROPPED = "dropped"  # paid otherwise, or void: the card has nothing to pay
 
         @classmethod
         def open(cls) -> list[str]:

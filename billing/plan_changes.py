@@ -1,6 +1,6 @@
 """Plans that begin later: whoever is due is put on theirs."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import OuterRef, Subquery
@@ -9,7 +9,9 @@ from django.utils import timezone
 from accounts import audit, limits
 from accounts.models import Tenant
 from accounts.tenancy import operating_for
+from billing.accounts import account_of, change_plan
 from billing.models import PlanChange
+from billing.periods import Month
 
 _LOOKED_BACK = timedelta(days=7)
 
@@ -25,6 +27,21 @@ def apply_plans() -> int:
         if tenant.due != tenant.plan:
             changed += put_on_plan(tenant, tenant.due)
     return changed
+
+
+def move_to_plan(tenant: Tenant, plan: str, *, next_month: bool) -> datetime:
+    """Have a tenant pay for a plan, and have its limits: at once, or from the next month on, as downgrades
+    are. Returns from when on.
+    """
+    now = timezone.now()
+    at = now
+    if next_month:
+        at = Month.containing(now, account_of(tenant, now).time_zone).end
+    with transaction.atomic():
+        change_plan(tenant, plan, at)
+    if not next_month:
+        put_on_plan(tenant, plan)
+    return at
 
 
 def put_on_plan(tenant: Tenant, plan: str) -> int:

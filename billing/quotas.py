@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts.mail import send_mail
 from accounts.people.members import addresses_of
@@ -42,10 +43,13 @@ def admit_spending(
     Raises cost_limit_exceeded or quota_exceeded (402).
     """
     if max_cost is not None and quoted.amount_minor > max_cost:
-        detail = (
-            f"This script may cost up to {shown(quoted.amount_minor, quoted.currency)}, more than its "
-            f"max_cost_minor, {shown(max_cost, quoted.currency)}. Shorten it, or raise the limit."
-        )
+        detail = _(
+            "This script may cost up to %(price)s, more than its max_cost_minor, %(limit)s. Shorten it, "
+            "or raise the limit."
+        ) % {
+            "price": shown(quoted.amount_minor, quoted.currency),
+            "limit": shown(max_cost, quoted.currency),
+        }
         errors = [FieldError("/max_cost_minor", detail)]
         raise Refusal("cost_limit_exceeded", detail, 402, errors)
     if refusal := _refusal(account, account.audio_ms + reserved_ms + longest_ms):
@@ -55,25 +59,31 @@ def admit_spending(
 def _refusal(account: BillingAccount, audio_ms: int) -> str | None:
     """Why the running part of the month may not come to so much audio, or None."""
     if account.standing in (BillingAccount.Standing.RESTRICTED, BillingAccount.Standing.CLOSED):
-        return (
+        return _(
             "An invoice is overdue, so nothing new is spoken. Pay it (GET /v1/invoices names it), and "
             "new jobs are taken again at once. Everything you have is kept."
         )
     if not account.price.tiers and audio_ms > account.included_ms:
         minutes = account.included_ms // 60_000
         left = max(0, account.included_ms - account.audio_ms) // 1000
-        what = "trial" if account.price.plan == Plan.TRIAL else "plan"
-        return (
-            f"Your {what} includes {minutes:,} minutes of audio; {left:,} s are left, and with what is "
-            "under way this script may need more. Shorten it, or choose a plan."
-        )
+        if account.price.plan == Plan.TRIAL:
+            detail = _(
+                "Your trial includes %(minutes)s minutes of audio; %(left_s)s s are left, and with what "
+                "is under way this script may need more. Shorten it, or choose a plan."
+            )
+        else:
+            detail = _(
+                "Your plan includes %(minutes)s minutes of audio; %(left_s)s s are left, and with what "
+                "is under way this script may need more. Shorten it, or choose a plan."
+            )
+        return detail % {"minutes": f"{minutes:,}", "left_s": f"{left:,}"}
     if account.cap_minor is not None and spent(account, audio_ms) > account.cap_minor:
         cap = shown(account.cap_minor, account.currency)
         so_far = shown(ceiling(spent(account)), account.currency)
-        return (
-            f"Your limit for a month is {cap}; {so_far} are spent, and with what is under way this script "
-            "may pass it. Raise cap_minor (PATCH /v1/billing), or wait for the next month."
-        )
+        return _(
+            "Your limit for a month is %(cap)s; %(spent)s are spent, and with what is under way this "
+            "script may pass it. Raise cap_minor (PATCH /v1/billing), or wait for the next month."
+        ) % {"cap": cap, "spent": so_far}
     return None
 
 

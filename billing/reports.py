@@ -9,6 +9,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts.models import ApiKey, Tenant
 from billing.accounts import account_of, audio_between, parts_of
@@ -20,6 +21,7 @@ from billing.rollups import GROUPS, Granularity, bucket_end, sums_between
 from voicereel_site.errors import FieldError, Refusal
 
 # What customers are shown; the rest is ours.
+_MONTHS_OFFERED = 13
 METERS = (UsageEvent.Meter.AUDIO_MS, UsageEvent.Meter.CHARACTERS, UsageEvent.Meter.STORED_BYTES)
 MOST_BUCKETS = 1_000
 GROUP_NAMES = {"key": "api_key_id", "speaker": "speaker_id", "project": "project"}
@@ -50,9 +52,13 @@ def usage_between(
     seconds = (end - start).total_seconds()
     length_s = {"hour": 3_600, "day": 86_400, "month": 28 * 86_400}[granularity]
     if seconds > MOST_BUCKETS * length_s:
-        detail = f"These are more than {MOST_BUCKETS:,} {granularity}s. Ask for fewer, or for longer ones."
+        detail = {
+            "hour": _("These are more than %(most)s hours. Ask for fewer, or for longer ones."),
+            "day": _("These are more than %(most)s days. Ask for fewer, or for longer ones."),
+            "month": _("These are more than %(most)s months. Ask for fewer, or for longer ones."),
+        }[granularity] % {"most": f"{MOST_BUCKETS:,}"}
         raise Refusal("validation_error", detail, errors=[FieldError("/end", detail)])
-    sums = sums_between(account.tenant_id, granularity, start, end, zone)
+    sums = sums_between(account.tenant_id, granularity, start, end, zone, group_by)
     found: dict[tuple[datetime, tuple[str, ...]], dict[str, int]] = defaultdict(
         lambda: dict.fromkeys(METERS, 0)
     )
@@ -109,31 +115,52 @@ class MonthReport:
         return sum(part.base_fee_minor + part.audio_minor for part in self.parts)
 
 
+def months_of(tenant: Tenant, account: BillingAccount) -> list[str]:
+    """The last months that a tenant was there, the running one first."""
+    month = Month.containing(timezone.now(), account.time_zone)
+    first = Month.containing(tenant.created_at, account.time_zone)
+    found: list[str] = []
+    while len(found) < _MONTHS_OFFERED and month.end > first.start:
+        found.append(month.name)
+        month = month.before()
+    return found
+
+
+def find_month(tenant: Tenant, account: BillingAccount, name: str) -> Month:
+    """A month such as ``2026-11`` in which a tenant was there, in its billing zone. Raises not_found."""
+    try:
+        month = Month.parse(name, account.time_zone)
+    except ValueError as exc:
+        detail = _("Name a month as 2026-11.")
+        raise Refusal("not_found", detail, 404) from exc
+    if month.start > timezone.now() or month.end <= tenant.created_at:
+        detail = _("There is no %(month)s of yours: your account began in %(first)s.") % {
+            "month": name,
+            "first": Month.containing(tenant.created_at, month.zone).name,
+        }
+        raise Refusal("not_found", detail, 404)
+    return month
+
+
 def month_report(tenant: Tenant, name: str) -> MonthReport:
     """The report of a month such as ``2026-11``, in the tenant's billing zone. Raises not_found."""
     now = timezone.now()
     account = account_of(tenant, now)
-    try:
-        month = Month.parse(name, account.time_zone)
-    except ValueError as exc:
-        detail = "Name a month as 2026-11."
-        raise Refusal("not_found", detail, 404) from exc
-    if month.start > now or month.end <= tenant.created_at:
-        detail = f"There is no {name} of yours: your account began in "
-        detail += f"{Month.containing(tenant.created_at, month.zone).name}."
-        raise Refusal("not_found", detail, 404)
-    sums = sums_between(tenant.pk, Granularity.DAY, month.start, month.end, month.zone)
+    month = find_month(tenant, account, name)
+    span = (month.start, month.end, month.zone)
+    daily = sums_between(tenant.pk, Granularity.DAY, *span, groups=())
+    whole = sums_between(tenant.pk, Granularity.MONTH, *span)
     totals = dict.fromkeys(METERS, 0)
     days: dict[datetime, dict[str, int]] = defaultdict(lambda: dict.fromkeys(METERS, 0))
     groups: dict[str, dict[str, dict[str, int]]] = {
         name: defaultdict(lambda: dict.fromkeys(METERS, 0)) for name in GROUPS
     }
-    for bucket, quantity in sums.items():
-        if bucket.meter not in METERS:
-            continue
-        totals[bucket.meter] += quantity
-        days[bucket.starts_at][bucket.meter] += quantity
-        if bucket.meter != UsageEvent.Meter.STORED_BYTES:
+    for bucket, quantity in daily.items():
+        if bucket.meter in METERS:
+            totals[bucket.meter] += quantity
+            days[bucket.starts_at][bucket.meter] += quantity
+    for bucket, quantity in whole.items():
+        if bucket.meter in METERS and bucket.meter != UsageEvent.Meter.STORED_BYTES:
             for column in GROUPS:
                 groups[column][getattr(bucket, column)][bucket.meter] += quantity
     # Stored bytes are a level, and not a flow: a month has what its days have on average.

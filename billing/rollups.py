@@ -7,9 +7,8 @@ when it is asked for, so that a sum is never behind the ledger.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db import connection, transaction
@@ -27,20 +26,20 @@ from billing.periods import Month, midnight
 # Longer than any transaction of ours may last (settings: a statement 60 s, an idle one 60 s).
 _SETTLED_AFTER = timedelta(minutes=10)
 _ROWS_AT_A_TIME = 500
+_READS = 3  # of sums; they are added to every few minutes
 Granularity = UsageRollup.Granularity
 GROUPS = ("api_key_id", "speaker_id", "project")
 
 
-@dataclass(frozen=True)
-class Bucket:
-    """What a sum is of."""
+class Bucket(NamedTuple):
+    """What a sum is of; by what it was not grouped is empty."""
 
     granularity: str
     starts_at: datetime
     meter: str
-    api_key_id: str
-    speaker_id: str
-    project: str
+    api_key_id: str = ""
+    speaker_id: str = ""
+    project: str = ""
 
 
 Sums = Counter[Bucket]
@@ -115,22 +114,50 @@ def rebuild_rollups(tenant_id: str) -> None:
 
 
 def sums_between(
-    tenant_id: str, granularity: str, start: datetime, end: datetime, zone: str
+    tenant_id: str,
+    granularity: str,
+    start: datetime,
+    end: datetime,
+    zone: str,
+    groups: Sequence[str] = GROUPS,
 ) -> Sums:
-    """Usage in the buckets that begin in [start, end): what is counted, and what is younger than that."""
-    mark = RollupMark.objects.for_tenant(tenant_id).first()
+    """Usage in the buckets that begin in [start, end): what is counted, and what is younger than that.
+
+    groups: those of GROUPS that sums are kept apart by.
+    """
+    counted_to = _counted_to(tenant_id)
+    for _ in range(_READS):
+        sums = _sums_with(counted_to, tenant_id, granularity, start, end, zone, groups)
+        # What was counted meanwhile would be in both parts.
+        before, counted_to = counted_to, _counted_to(tenant_id)
+        if counted_to == before:
+            break
+    return sums
+
+
+def _counted_to(tenant_id: str) -> str:
+    marks = RollupMark.objects.for_tenant(tenant_id)
+    return marks.values_list("counted_to", flat=True).first() or ""
+
+
+def _sums_with(
+    counted_to: str,
+    tenant_id: str,
+    granularity: str,
+    start: datetime,
+    end: datetime,
+    zone: str,
+    groups: Sequence[str],
+) -> Sums:
     rows = UsageRollup.objects.for_tenant(tenant_id).filter(
         granularity=granularity, starts_at__gte=start, starts_at__lt=end
     )
     sums: Sums = Counter()
-    for starts_at, meter, key, speaker, project, quantity in rows.values_list(
-        "starts_at", "meter", *GROUPS, "quantity"
-    ):
-        sums[Bucket(granularity, starts_at, meter, key, speaker, project)] += quantity
-    young = _events(tenant_id).filter(occurred_at__gte=start)
-    if mark is not None:
-        young = young.filter(pk__gt=mark.counted_to)
-    for bucket, quantity in _sums(young, zone, [granularity]).items():
+    summed = rows.values_list("starts_at", "meter", *groups).annotate(sum=Sum("quantity"))
+    for starts_at, meter, *values, quantity in summed.order_by():
+        sums[_bucket(granularity, starts_at, meter, groups, values)] += quantity
+    young = _events(tenant_id).filter(occurred_at__gte=start, pk__gt=counted_to)
+    for bucket, quantity in _sums(young, zone, [granularity], groups).items():
         if start <= bucket.starts_at < end:
             sums[bucket] += quantity
     return sums
@@ -161,20 +188,27 @@ def _sums(
     events: QuerySet[UsageEvent],
     zone: str,
     granularities: Sequence[str] = tuple(Granularity.values),
+    groups: Sequence[str] = GROUPS,
 ) -> Sums:
     """The database adds up by hours, and what is longer is added up of those."""
     hourly = (
         events.annotate(hour=TruncHour("occurred_at", tzinfo=ZoneInfo(zone)))
-        .values_list("hour", "meter", *GROUPS)
+        .values_list("hour", "meter", *groups)
         .annotate(sum=Sum("quantity"))
         .order_by()
     )
     sums: Sums = Counter()
-    for hour, meter, key, speaker, project, quantity in hourly:
+    for hour, meter, *values, quantity in hourly:
         for granularity in granularities:
             start = bucket_start(hour, granularity, zone)
-            sums[Bucket(granularity, start, meter, key, speaker, project)] += quantity
+            sums[_bucket(granularity, start, meter, groups, values)] += quantity
     return sums
+
+
+def _bucket(
+    granularity: str, starts_at: datetime, meter: str, groups: Sequence[str], values: Sequence[str]
+) -> Bucket:
+    return Bucket(granularity, starts_at, meter, **dict(zip(groups, values, strict=True)))
 
 
 def _add(tenant_id: str, sums: Sums) -> None:

@@ -1,14 +1,24 @@
 """The shapes of usage, reports, invoices and billing in the API."""
 
+from datetime import timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
 from accounts.plans import Plan
-from billing.models import BillingAccount, CreditNote, Invoice, InvoiceLine
+from billing.models import BillingAccount, CreditNote, Invoice, InvoiceLine, ServiceCredit
 from billing.money import Currency
 from billing.reports import GROUP_NAMES, METERS, MonthReport, ReportPart, UsageRow
+from billing.sla import (
+    PROMISED_AT_LEAST,
+    PROMISED_BY_AUDIO,
+    TARGET,
+    ServiceLevel,
+    percent_of,
+)
 from billing.wording import LANGUAGES
 from voicereel_site.pagination import PageQuery
 from voicereel_site.shapes import EncodableText, NameText, StrictSerializer, iso
@@ -37,7 +47,8 @@ class UsageQuery(StrictSerializer):
         names = [name for name in value.split(",") if name]
         if unknown := [name for name in names if name not in GROUP_NAMES]:
             raise serializers.ValidationError(
-                f"There is no {unknown[0]}; group by any of {', '.join(GROUP_NAMES)}."
+                _("There is no %(name)s; group by any of %(names)s.")
+                % {"name": unknown[0], "names": ", ".join(GROUP_NAMES)}
             )
         return [GROUP_NAMES[name] for name in dict.fromkeys(names)]
 
@@ -155,6 +166,101 @@ class MonthReportResponse(serializers.Serializer):
 def totals(quantities: Any) -> dict[str, int]:
     """What can be added up over time."""
     return {str(name): quantities[name] for name in METERS[:2]}
+
+
+class ServiceLevelQuery(StrictSerializer):
+    """The query parameters of GET /v1/sla"""
+
+    is_json = False
+    month = serializers.CharField(
+        required=False, max_length=7, help_text="Such as 2026-11. Not given: the running one."
+    )
+
+
+class AvailabilityResponse(serializers.Serializer):
+    """How often we answered, by intervals of five minutes."""
+
+    percent = serializers.CharField(
+        allow_null=True, help_text="Exact, rounded down; null before the first interval is over."
+    )
+    promised_percent = serializers.CharField()
+    intervals = serializers.IntegerField(help_text="that have passed")
+    affected_intervals = serializers.IntegerField(help_text="not wholly available")
+    requests = serializers.IntegerField()
+    failures = serializers.IntegerField(help_text="answered with a status of 500 and more")
+
+
+class ProcessingResponse(serializers.Serializer):
+    """How many live jobs were processed as fast as promised: in at_least_ms and audio_factor times as long
+    as their audio.
+    """
+
+    percent = serializers.CharField(allow_null=True, help_text="null without a job")
+    promised_percent = serializers.CharField()
+    jobs = serializers.IntegerField()
+    late = serializers.IntegerField(help_text="took longer, or failed by our fault")
+    at_least_ms = serializers.IntegerField()
+    audio_factor = serializers.IntegerField()
+
+
+class ServiceCreditResponse(serializers.Serializer):
+    """What the month is worth less because it fell short."""
+
+    percent = serializers.IntegerField()
+    amount_minor = serializers.IntegerField()
+    currency = serializers.ChoiceField(Currency.choices)
+    status = serializers.ChoiceField(
+        ServiceCredit.Status.choices, help_text="granted: it is on an invoice, or will be"
+    )
+
+    def to_representation(self, row: ServiceCredit) -> dict[str, Any]:
+        return {name: getattr(row, name) for name in self.fields}
+
+
+class ServiceDayResponse(serializers.Serializer):
+    date = serializers.DateField()
+    percent = serializers.CharField()
+
+
+class ServiceLevelResponse(serializers.Serializer):
+    """How well we kept what we promise, in a month, in the billing zone."""
+
+    month = serializers.CharField()
+    time_zone = serializers.CharField()
+    until = serializers.DateTimeField(help_text="what is later is not counted yet")
+    availability = AvailabilityResponse()
+    processing = ProcessingResponse()
+    days = ServiceDayResponse(many=True)
+    credit = ServiceCreditResponse(allow_null=True)
+
+    def to_representation(self, level: ServiceLevel) -> dict[str, Any]:
+        credit = level.credit
+        return {
+            "month": level.month.name,
+            "time_zone": level.month.zone,
+            "until": iso(level.until),
+            "availability": {
+                "percent": percent_of(level.availability),
+                "promised_percent": percent_of(TARGET),
+                "intervals": sum(level.intervals.values()),
+                "affected_intervals": level.affected,
+                "requests": level.requests,
+                "failures": level.failures,
+            },
+            "processing": {
+                "percent": percent_of(level.on_time),
+                "promised_percent": percent_of(TARGET),
+                "jobs": level.jobs,
+                "late": level.jobs_late,
+                "at_least_ms": PROMISED_AT_LEAST // timedelta(milliseconds=1),
+                "audio_factor": PROMISED_BY_AUDIO,
+            },
+            "days": [
+                {"date": day.isoformat(), "percent": percent_of(level.availability_on(day))}
+                for day in sorted(level.intervals)
+            ],
+            "credit": None if credit is None else ServiceCreditResponse().to_representation(credit),
+        }
 
 
 class InvoiceLineResponse(serializers.Serializer):
@@ -340,7 +446,9 @@ class UpdateBillingRequest(StrictSerializer):
     country = serializers.RegexField(
         r"^[A-Z]{2}$",
         required=False,
-        error_messages={"invalid": "Use two letters as ISO 3166-1 has them, such as KR."},
+        error_messages={
+            "invalid": gettext_lazy("Use two letters as ISO 3166-1 has them, such as KR.")
+        },
     )
     legal_name = NameText(max_length=200, required=False, allow_blank=True)
     address = EncodableText(max_length=500, required=False, allow_blank=True)
@@ -362,7 +470,7 @@ class UpdateBillingRequest(StrictSerializer):
     def validate_time_zone(self, value: str) -> str:
         if value not in available_timezones():
             raise serializers.ValidationError(
-                "Use a name of the IANA database, such as Asia/Seoul."
+                _("Use a name of the IANA database, such as Asia/Seoul.")
             )
         return value
 
@@ -376,7 +484,7 @@ class ReturnRequest(StrictSerializer):
 
     def validate_return_url(self, value: str) -> str:
         if not value.startswith("https://") and not value.startswith("http://127.0.0.1"):
-            raise serializers.ValidationError("Use an address that begins with https://.")
+            raise serializers.ValidationError(_("Use an address that begins with https://."))
         return value
 
 

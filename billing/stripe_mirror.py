@@ -86,6 +86,9 @@ def _done(row: StripeMirror, state: str, **fields: Any) -> None:
 def _mirror_invoice(row: StripeMirror) -> None:
     invoice = Invoice.objects.for_tenant(row.tenant_id).get(pk=row.subject)
     api = client()
+    if not _is_for_the_card(invoice):
+        _drop(api, row)
+        return
     if row.state == State.WAITING:
         _done(row, State.CREATED, stripe_id=_created_invoice(api, row, invoice))
     if row.state == State.CREATED:
@@ -112,6 +115,11 @@ def _mirror_invoice(row: StripeMirror) -> None:
         )
         _done(row, State.FINALIZED)
     if row.state == State.FINALIZED:
+        # The steps before may have taken hours, with Stripe away: what is so by now counts.
+        invoice.refresh_from_db()
+        if not _is_for_the_card(invoice):
+            _drop(api, row)
+            return
         try:
             # Each card that is tried is another attempt; the same one is never charged twice.
             api.v1.invoices.pay(row.stripe_id, {}, _key(row, f"pay-{row.cards_tried}"))
@@ -120,6 +128,26 @@ def _mirror_invoice(row: StripeMirror) -> None:
             _done(row, State.DECLINED, last_error=(exc.user_message or str(exc))[:500])
             return
         take_invoice(row)
+
+
+def _is_for_the_card(invoice: Invoice) -> bool:
+    """Whether an invoice is yet to be paid, and nothing of it was paid otherwise: the card pays all."""
+    return invoice.status == Invoice.Status.FINALIZED and not invoice.payments.exists()
+
+
+def _drop(api: stripe.StripeClient, row: StripeMirror) -> None:
+    """End a mirror that charges nothing any more, and Stripe's invoice with it."""
+    if row.stripe_id:
+        theirs = api.v1.invoices.retrieve(row.stripe_id)
+        if theirs.status == "paid":  # what we were never told of
+            take_invoice(row)
+            return
+        if theirs.status == "draft":
+            api.v1.invoices.delete(row.stripe_id)
+        elif theirs.status == "open":
+            api.v1.invoices.void_invoice(row.stripe_id, {}, _key(row, "void"))
+    log.info("stripe.dropped", invoice_id=row.subject)
+    _done(row, State.DROPPED)
 
 
 def _created_invoice(api: stripe.StripeClient, row: StripeMirror, invoice: Invoice) -> str:

@@ -5,8 +5,18 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.tenancy import operating_for
-from billing import cards, closing, dunning, plan_changes, quotas, rollups, sending, stripe_mirror
-from billing.invoicing import MIRROR_TASK, SEND_TASK
+from billing import (
+    cards,
+    closing,
+    dunning,
+    invoicing,
+    plan_changes,
+    quotas,
+    rollups,
+    sending,
+    stripe_mirror,
+)
+from billing.invoicing import CHARGE_TASK, MIRROR_TASK, SEND_TASK
 from billing.models import Invoice
 
 
@@ -54,6 +64,15 @@ def send_invoice(tenant_id: str, invoice_id: str) -> None:
         invoice = Invoice.objects.for_tenant(tenant_id).filter(pk=invoice_id).first()
         if invoice is not None:
             sending.send_invoice(invoice)
+
+
+@shared_task(name=CHARGE_TASK)
+def charge_invoice(tenant_id: str, invoice_id: str) -> None:
+    """Charge an invoice to the card, as a member asked."""
+    with operating_for(tenant_id):
+        invoice = Invoice.objects.for_tenant(tenant_id).filter(pk=invoice_id).first()
+        if invoice is not None:
+            invoicing.charge_invoice(invoice)
 
 
 @shared_task(name=MIRROR_TASK)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from speakers import stored_sentences as stored
 from speakers.decoding import Waveform
 from speakers.voice_activity import Activity, voice_activity
 
@@ -41,17 +42,11 @@ def analyse(waveform: Waveform, sample_rate: int) -> Quality:
     noise = _signal_to_noise_db(waveform, sample_rate, activity)
     warnings = []
     if loudness is not None and loudness < _QUIET_LUFS:
-        warnings.append(
-            f"The recording is quiet ({loudness:.0f} LUFS). Move closer to the microphone."
-        )
+        warnings.append(stored.QUIET % {"loudness": f"{loudness:.0f}"})
     if clipped > _CLIPPED_PERCENT:
-        warnings.append(
-            f"{clipped:.1f} % of the recording is clipped. Lower the input level and record again."
-        )
+        warnings.append(stored.CLIPPED % {"percent": f"{clipped:.1f}"})
     if noise is not None and noise < _NOISY_DB:
-        warnings.append(
-            f"Speech is only {noise:.0f} dB above the background. Record in a quieter room."
-        )
+        warnings.append(stored.NOISY % {"noise_db": f"{noise:.0f}"})
     return Quality(
         speech_ms=round(activity.speech_s * 1000),
         loudness_lufs=None if loudness is None else round(loudness, 1),
@@ -68,11 +63,11 @@ def failure_reasons(quality: Quality) -> list[dict[str, str]]:
     return [
         {
             "code": "too_little_speech",
-            "detail": (
-                f"We found {quality.speech_ms / 1000:.1f} s of speech and need at least "
-                f"{SPEECH_NEEDED_S:.0f} s. Record one person reading aloud, with few pauses and "
-                "without music."
-            ),
+            "detail": stored.TOO_LITTLE_SPEECH
+            % {
+                "found_s": f"{quality.speech_ms / 1000:.1f}",
+                "needed_s": f"{SPEECH_NEEDED_S:.0f}",
+            },
         }
     ]
 

@@ -1,9 +1,9 @@
 """/v1/speakers"""
 
 import hashlib
-from pathlib import Path
 
 from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework.parsers import MultiPartParser
@@ -13,24 +13,26 @@ from rest_framework.views import APIView
 
 from accounts import idempotency
 from accounts.idempotency import earlier_reply, fingerprint_of, once
-from accounts.outbox import ask_to_delete_files
 from accounts.prepared import prepared
 from accounts.scopes import Scope
-from speakers.decoding import decoded
-from speakers.enrollment import Enrollment, enroll_speaker, retire_speaker, store_reference
+from speakers.enrollment import enroll_speaker, retire_speaker, speak_as
 from speakers.lookup import get_speaker
-from speakers.models import Speaker, speaker_folder
+from speakers.models import Speaker
+from speakers.registration import (
+    checked_registration,
+    enrollment_of,
+    forget_recordings,
+    kept_recordings,
+    refuse_too_large,
+    stored_recordings,
+)
 from speakers.serializers import (
     RegisterSpeakerRequest,
     SpeakerPage,
     SpeakerResponse,
     UpdateSpeakerRequest,
 )
-from voicereel_site.errors import FieldError, Refusal
 from voicereel_site.pagination import PageQuery, prepared_page
-
-LARGEST_BYTES = 50 * 1024 * 1024  # of all recordings of a speaker
-_FORM_BYTES = 256 * 1024  # what the form may add to them
 
 
 @prepared
@@ -64,18 +66,9 @@ class SpeakerListView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Register a speaker (voice) from 30 s to 10 min of reference audio."""
-        _refuse_too_large(request)
+        refuse_too_large(int(request.META.get("CONTENT_LENGTH") or 0))
         fields = {name: values[0] for name, values in dict(request.data).items()}
-        fields["audio"] = request.FILES.getlist("audio")
-        body = RegisterSpeakerRequest(data=fields)
-        body.is_valid(raise_exception=True)
-        asked = body.validated_data
-        if not asked["consent"]:
-            detail = (
-                "Set consent to true to confirm that this voice is yours or that its owner agreed "
-                "to have it synthesized."
-            )
-            raise Refusal("consent_required", detail, errors=[FieldError("/consent", detail)])
+        asked = checked_registration(fields, request.FILES.getlist("audio"))
         files: list[UploadedFile] = asked["audio"]
         fingerprint = fingerprint_of(
             {name: value for name, value in asked.items() if name != "audio"}
@@ -84,28 +77,19 @@ class SpeakerListView(APIView):
         if reply := earlier_reply(request, "POST /v1/speakers", fingerprint):
             return reply
         tenant = request.auth.tenant
-        paths = [Path(file.temporary_file_path()) for file in files]
-        with decoded(paths, [file.name for file in files]) as clips:
-            reference = store_reference(tenant.pk, clips)
-        enrollment = Enrollment(
-            asked["name"], asked["language"], asked["transcript"], asked.get("metadata", {})
-        )
+        reference = stored_recordings(tenant.pk, files)
+        enrollment = enrollment_of(asked)
 
         def enroll() -> Response:
             speaker = enroll_speaker(request.auth, enrollment, reference)
             headers = {"Location": f"/v1/speakers/{speaker.pk}"}
             return Response(SpeakerResponse(speaker).data, status=201, headers=headers)
 
-        try:
+        with kept_recordings(tenant, reference):
             response = once(request, "POST /v1/speakers", fingerprint, enroll)
-        except Exception:
-            # A commit whose acknowledgement was lost has made the speaker all the same.
-            if not Speaker.objects.for_tenant(tenant).filter(pk=reference.speaker_id).exists():
-                ask_to_delete_files(tenant.pk, speaker_folder(tenant.pk, reference.speaker_id))
-            raise
         if response.data["id"] != reference.speaker_id:
             # A request with the same key was faster; its recordings are the ones that count.
-            ask_to_delete_files(tenant.pk, speaker_folder(tenant.pk, reference.speaker_id))
+            forget_recordings(tenant, reference)
         return response
 
 
@@ -129,13 +113,17 @@ class SpeakerView(APIView):
         responses={200: SpeakerResponse},
     )
     def patch(self, request: Request, speaker_id: str) -> Response:
-        """Change a speaker's name or metadata."""
+        """Change a speaker's name or metadata, how fast it speaks, or with whose voice."""
         speaker = get_speaker(request.auth.tenant, speaker_id)
         body = UpdateSpeakerRequest(data=request.data)
         body.is_valid(raise_exception=True)
-        for name, value in body.validated_data.items():
-            setattr(speaker, name, value)
-        speaker.save(update_fields=list(body.validated_data))
+        changes = dict(body.validated_data)
+        with transaction.atomic():
+            if "speaks_as" in changes:
+                speak_as(speaker, changes.pop("speaks_as"), "/speaks_as")
+            for name, value in changes.items():
+                setattr(speaker, name, value)
+            speaker.save(update_fields=list(changes))
         return Response(SpeakerResponse(speaker).data)
 
     @extend_schema(operation_id="deleteSpeaker", responses={204: None})
@@ -143,17 +131,6 @@ class SpeakerView(APIView):
         """Erase a speaker and its recordings; queued jobs that need it fail and name it."""
         retire_speaker(get_speaker(request.auth.tenant, speaker_id))
         return Response(status=204)
-
-
-def _refuse_too_large(request: Request) -> None:
-    """Before the body is read, by what the client says; afterwards the files themselves count."""
-    detail = f"The recordings may have {LARGEST_BYTES // 1024**2} MB in all. Send FLAC or MP3."
-    refusal = Refusal("payload_too_large", detail, 413, [FieldError("/audio", detail)])
-    declared = int(request.META.get("CONTENT_LENGTH") or 0)
-    if declared > LARGEST_BYTES + _FORM_BYTES:
-        raise refusal
-    if sum(file.size for file in request.FILES.getlist("audio")) > LARGEST_BYTES:
-        raise refusal
 
 
 def _sha256(file: UploadedFile) -> str:

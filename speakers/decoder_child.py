@@ -2,7 +2,8 @@
 
 It imports nothing of the project and is told everything by arguments: a JSON object with
 ``inputs`` (paths), ``outputs`` (FLAC paths to write), ``sample_rate`` (Hz) and ``longest_s``. It
-prints one JSON object: ``{"frames": [n, ...]}``, or ``{"code", "detail"}`` for a refusal.
+prints one JSON object: ``{"frames": [n, ...]}``, or ``{"code", "cause", "file"}`` for a refusal, with
+``"codec"`` where that is the cause.
 """
 
 import json
@@ -30,21 +31,20 @@ _CODECS = {
     "mp3": {"mp3", "mp3float"},
     "mov": {"aac", "alac"},
 }
-_SUPPORTED = "WAV (PCM or float), FLAC, MP3, OGG (Opus or Vorbis) and M4A (AAC or ALAC)"
 # Whose header states the length: a longer one is refused before it has cost anything. (WAV states it
 # too, but programs that stream one write the highest number there.)
 _STATES_LENGTH = {"flac", "mov"}
 _PADDING_S = 1.0  # which encoders of AAC add, and the header may count
-_TOO_LONG = "makes the reference longer than 10 minutes in all"
 # A cut at the start of an MP3 leaves frames that refer to data before it.
 _BROKEN_PACKETS_FORGIVEN = 3
 
 
 class Refused(Exception):
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, code: str, cause: str, codec: str | None = None) -> None:
+        super().__init__(cause)
         self.code = code
-        self.detail = detail
+        self.cause = cause
+        self.codec = codec
 
 
 def container_of(head: bytes) -> str | None:
@@ -85,8 +85,8 @@ def decode(source: str, target: str, sample_rate: int, longest_s: float) -> int:
         container = container_of(file.read(16))
         if container is None:
             if os.path.getsize(source) == 0:
-                raise Refused("audio_unreadable", "is empty")
-            raise Refused("audio_format_not_supported", f"is none of {_SUPPORTED}")
+                raise Refused("audio_unreadable", "empty")
+            raise Refused("audio_format_not_supported", "unknown_format")
         file.seek(0)
         frames = 0
         broken = 0
@@ -96,15 +96,13 @@ def decode(source: str, target: str, sample_rate: int, longest_s: float) -> int:
             )
             stream = opened.streams.audio[0]
         except (av.FFmpegError, IndexError, ValueError) as exc:
-            raise Refused("audio_unreadable", "holds no audio that can be read") from exc
+            raise Refused("audio_unreadable", "no_audio") from exc
         codec = stream.codec_context.name
         if codec not in _CODECS[container]:
-            raise Refused(
-                "audio_format_not_supported", f"is coded as {codec}; we read {_SUPPORTED}"
-            )
+            raise Refused("audio_format_not_supported", "unknown_codec", codec)
         stated_s = (opened.duration or 0) / av.time_base
         if container in _STATES_LENGTH and stated_s > longest_s + _PADDING_S:
-            raise Refused("audio_too_long", _TOO_LONG)
+            raise Refused("audio_too_long", "too_long")
         stream.codec_context.thread_count = 1
         resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
         with soundfile.SoundFile(
@@ -116,10 +114,10 @@ def decode(source: str, target: str, sample_rate: int, longest_s: float) -> int:
                 for part in resampler.resample(frame):
                     samples = part.to_ndarray().reshape(-1)
                     if not np.isfinite(samples).all():
-                        raise Refused("audio_unreadable", "holds samples that are not numbers")
+                        raise Refused("audio_unreadable", "not_finite")
                     frames += len(samples)
                     if frames > longest_s * sample_rate:
-                        raise Refused("audio_too_long", _TOO_LONG)
+                        raise Refused("audio_too_long", "too_long")
                     out.write(np.clip(samples, -1.0, 1.0))
 
             packets = opened.demux(stream)
@@ -133,7 +131,7 @@ def decode(source: str, target: str, sample_rate: int, longest_s: float) -> int:
                 except av.FFmpegError as exc:
                     broken += 1
                     if container != "mp3" or broken > _BROKEN_PACKETS_FORGIVEN:
-                        raise Refused("audio_unreadable", "is damaged or cut off") from exc
+                        raise Refused("audio_unreadable", "damaged") from exc
             keep(None)
     return frames
 
@@ -147,7 +145,8 @@ def main() -> None:
         try:
             frames.append(decode(source, target, order["sample_rate"], left_s))
         except Refused as exc:
-            print(json.dumps({"code": exc.code, "detail": exc.detail, "file": index}))
+            refusal = {"code": exc.code, "cause": exc.cause, "codec": exc.codec, "file": index}
+            print(json.dumps(refusal))
             return
         left_s -= frames[-1] / order["sample_rate"]
     print(json.dumps({"frames": frames}))

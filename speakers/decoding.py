@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from voicereel_site.errors import FieldError, Refusal
 from voicereel_site.outages import require_disk
@@ -48,7 +50,8 @@ def decoded(sources: Sequence[Path], names: Sequence[str]) -> Iterator[list[Deco
         reply = _run_child(sources, targets)
         if "code" in reply:
             index = int(reply.get("file", 0))
-            detail = f"{_shown(names[index])} {reply['detail']}."
+            detail = str(_SAID[reply["cause"]])
+            detail %= {"file": _shown(names[index]), "codec": reply.get("codec"), "known": _KNOWN}
             raise Refusal(
                 str(reply["code"]), detail, errors=[FieldError(f"/audio/{index}", detail)]
             )
@@ -59,7 +62,23 @@ def decoded(sources: Sequence[Path], names: Sequence[str]) -> Iterator[list[Deco
 
 
 def _shown(name: str) -> str:
-    return "".join(c for c in name if c.isprintable())[:80] or "The file"
+    return "".join(c for c in name if c.isprintable())[:80] or _("The file")
+
+
+_KNOWN = gettext_lazy("WAV (PCM or float), FLAC, MP3, OGG (Opus or Vorbis) and M4A (AAC or ALAC)")
+# Of the causes that the child names, what is said to the customer.
+_SAID = {
+    "empty": gettext_lazy("%(file)s is empty."),
+    "unknown_format": gettext_lazy("%(file)s is none of %(known)s."),
+    "unknown_codec": gettext_lazy("%(file)s is coded as %(codec)s; we read %(known)s."),
+    "no_audio": gettext_lazy("%(file)s holds no audio that can be read."),
+    "not_finite": gettext_lazy("%(file)s holds samples that are not numbers."),
+    "damaged": gettext_lazy("%(file)s is damaged or cut off."),
+    "too_long": gettext_lazy("%(file)s makes the reference longer than 10 minutes in all."),
+    "child_died": gettext_lazy(
+        "%(file)s could not be decoded within our limits; convert it to WAV or FLAC."
+    ),
+}
 
 
 def _run_child(sources: Sequence[Path], targets: Sequence[Path]) -> dict[str, Any]:
@@ -83,7 +102,4 @@ def _run_child(sources: Sequence[Path], targets: Sequence[Path]) -> dict[str, An
     except (subprocess.SubprocessError, json.JSONDecodeError) as exc:
         require_disk()  # where the decoded sound had no room, the recording is not to blame
         log.warning("decoder.died", error=type(exc).__name__)
-        return {
-            "code": "audio_unreadable",
-            "detail": "could not be decoded within our limits; convert it to WAV or FLAC",
-        }
+        return {"code": "audio_unreadable", "cause": "child_died"}

@@ -12,6 +12,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.callers import Caller
@@ -21,6 +22,7 @@ from speakers.analysis import analyse, failure_reasons
 from speakers.decoding import REFERENCE_RATE, DecodedClip, Waveform
 from speakers.events import tell_of_speaker
 from speakers.models import ReferenceClip, Speaker, SpeakerQuerySet, speaker_folder
+from speakers.stored_sentences import ANALYSIS_LOST
 from voicereel_site.errors import FieldError, Refusal
 
 log = structlog.get_logger(__name__)
@@ -59,10 +61,11 @@ def store_reference(tenant_id: str, clips: Sequence[DecodedClip]) -> StoredRefer
     """
     total_ms = sum(clip.duration_ms for clip in clips)
     if total_ms < SHORTEST_MS:
-        detail = (
-            f"The reference is {total_ms / 1000:.1f} s long; at least "
-            f"{SHORTEST_MS // 1000} s are needed. Send a longer recording or several."
+        detail = _(
+            "The reference is %(length_s)s s long; at least %(least_s)s s are needed. Send a longer "
+            "recording or several."
         )
+        detail %= {"length_s": f"{total_ms / 1000:.1f}", "least_s": SHORTEST_MS // 1000}
         raise Refusal("reference_too_short", detail, errors=[FieldError("/audio", detail)])
     speaker_id = new_speaker_id()
     keys = []
@@ -119,10 +122,35 @@ def withdraw_voice(speaker: Speaker) -> bool:
         deleted_at=timezone.now(), voice_data=None, voice_preset="", quality=None, metadata={}
     )
     if gone:
+        # Whoever spoke with it speaks with their own again.
+        borrowers = Speaker.objects.for_tenant(speaker.tenant_id).filter(speaks_as=speaker.pk)
+        borrowers.update(speaks_as=None)
         # By its id alone: the log outlives the person's name.
         audit.record(speaker.tenant_id, "speaker.deleted", speaker.pk)
         ask_for_task("synthesis.fail_jobs_of_speaker", speaker)
     return bool(gone)
+
+
+def speak_as(speaker: Speaker, voice_id: str | None, pointer: str) -> None:
+    """Have a speaker speak with another's own voice from now on, or with its own again (None). Jobs that were
+    submitted before are spoken as they were submitted. Inside a transaction.
+
+    pointer: to what of the request names the voice. Raises speaker_not_found or speaker_not_ready.
+    """
+    present = Speaker.objects.for_tenant(speaker.tenant_id).present()
+    # Both are held, in one order, so that neither is retired meanwhile, and nobody waits for ever.
+    held = present.filter(pk__in=[speaker.pk, voice_id]).order_by("pk").select_for_update()
+    found = {row.pk: row for row in held}
+    if voice_id is not None:
+        if voice_id not in found or speaker.pk not in found:
+            detail = _("There is no such speaker.")
+            raise Refusal("speaker_not_found", detail, errors=[FieldError(pointer, detail)])
+        for one in found.values():
+            if one.status != Speaker.Status.READY:
+                detail = _("The voice of %(name)s is not ready.") % {"name": one.name}
+                raise Refusal("speaker_not_ready", detail, errors=[FieldError(pointer, detail)])
+    speaker.speaks_as_id = None if voice_id == speaker.pk else voice_id
+    _row_of(speaker).update(speaks_as=speaker.speaks_as_id)
 
 
 def _row_of(speaker: Speaker) -> SpeakerQuerySet:
@@ -144,13 +172,7 @@ def claim_analysis(tenant_id: str, speaker_id: str) -> Speaker | None:
     if speaker.analysis_attempts > _ATTEMPTS:
         fail_speaker(
             speaker,
-            [
-                {
-                    "code": "worker_lost",
-                    "detail": "The analysis could not be finished. Delete this speaker and "
-                    "register it again, as WAV or FLAC.",
-                }
-            ],
+            [{"code": "worker_lost", "detail": ANALYSIS_LOST}],
         )
         return None
     return speaker

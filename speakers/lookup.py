@@ -10,6 +10,7 @@ from accounts.models import Tenant
 from accounts.prepared import prepared
 from speakers.models import Speaker
 
+_OFFERED = 500
 _AT_A_TIME = 20  # there is a statement for each count; few scripts have more speakers
 
 
@@ -41,6 +42,14 @@ def _present(tenant_id: str, *ids: str) -> "QuerySet[Speaker]":
 @prepared
 def _with_voices(tenant_id: str, *ids: str) -> QuerySet:
     return Speaker.objects.for_tenant(tenant_id).filter(pk__in=ids)
+
+
+def offered_speakers(tenant: Tenant, *statuses: str) -> list[Speaker]:
+    """This tenant's speakers with these statuses, for somebody to choose from, by name: as many as a list can
+    show.
+    """
+    rows = Speaker.objects.for_tenant(tenant).present().filter(status__in=statuses)
+    return list(rows.only("name", "default_speed").order_by("name", "pk")[:_OFFERED])
 
 
 def get_speaker(tenant: Tenant, speaker_id: str) -> Speaker:

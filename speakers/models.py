@@ -49,6 +49,10 @@ class Speaker(TenantOwned):
     voice_preset = models.CharField(max_length=40, blank=True)
     voice_similarity = models.FloatField(null=True)  # cosine of voice embeddings, 1 is the same
     voice_data = models.JSONField(null=True)  # the engine's own; None until it is ready
+    # How fast it speaks where a line does not say: 1 is as the recordings do.
+    default_speed = models.FloatField(default=1.0, db_default=1.0)
+    # Whose own voice it speaks with instead of its own, which is kept.
+    speaks_as = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
 
     consent_at = models.DateTimeField()
     consent_key_id = models.CharField(max_length=40)  # the API key, or the member, that gave it
@@ -65,7 +69,7 @@ class Speaker(TenantOwned):
         indexes = [models.Index(fields=["tenant", "deleted_at"], name="speakers_by_tenant")]
 
     def __str__(self) -> str:
-        return self.name
+        return self.pk  # the name is the customer's
 
     @property
     def folder(self) -> str:

@@ -3,12 +3,22 @@
 import json
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from speakers.models import Speaker
-from voicereel_site.shapes import NameText, SpokenText, StrictSerializer, iso, metadata_field
+from voicereel_site.shapes import (
+    NameText,
+    SpokenText,
+    StrictSerializer,
+    iso,
+    metadata_field,
+    speed_field,
+)
+from voicereel_site.stored_text import translated
 
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$"
 
@@ -20,7 +30,7 @@ class _JsonText(serializers.CharField):
         try:
             value = json.loads(super().to_internal_value(data))
         except (ValueError, RecursionError) as exc:
-            raise serializers.ValidationError("Send a JSON object as text.") from exc
+            raise serializers.ValidationError(_("Send a JSON object as text.")) from exc
         return metadata_field().run_validation(value)
 
 
@@ -43,7 +53,7 @@ class RegisterSpeakerRequest(StrictSerializer):
     )
     language = serializers.RegexField(
         LANGUAGE,
-        error_messages={"invalid": "Use a language code such as en or ko."},
+        error_messages={"invalid": gettext_lazy("Use a language code such as en or ko.")},
         help_text="What is spoken in the recordings, such as en or ko.",
     )
     transcript = SpokenText(
@@ -71,6 +81,15 @@ class UpdateSpeakerRequest(StrictSerializer):
 
     name = NameText(max_length=100, required=False)
     metadata = metadata_field()
+    default_speed = speed_field(
+        help_text="How fast it speaks where a line does not say: 1 is as the voice does."
+    )
+    speaks_as = serializers.CharField(
+        max_length=40,
+        required=False,
+        allow_null=True,
+        help_text="The id of a speaker with whose own voice it speaks from now on; null: with its own.",
+    )
 
 
 class FailureReason(serializers.Serializer):
@@ -102,6 +121,11 @@ class SpeakerResponse(serializers.ModelSerializer):
         help_text="Of the voice to the recordings: the cosine of their embeddings, 1 is the same.",
     )
     transcript = serializers.CharField(allow_null=True)
+    speaks_as = serializers.CharField(
+        source="speaks_as_id",
+        allow_null=True,
+        help_text="With whose voice it speaks; null: with its own.",
+    )
     metadata = serializers.DictField(child=serializers.CharField())
 
     class Meta:
@@ -117,6 +141,8 @@ class SpeakerResponse(serializers.ModelSerializer):
             "failure_reasons",
             "reference_ms",
             "transcript",
+            "default_speed",
+            "speaks_as",
             "metadata",
             "consent_at",
             "consent_version",
@@ -132,15 +158,26 @@ class SpeakerResponse(serializers.ModelSerializer):
             "status": speaker.status,
             "voice_mode": speaker.voice_mode or None,
             "similarity": speaker.voice_similarity,
-            "quality": speaker.quality,
-            "failure_reasons": speaker.failure_reasons,
+            "quality": speaker.quality and _quality_of(speaker.quality),
+            "failure_reasons": [
+                reason | {"detail": translated(reason["detail"])}
+                for reason in speaker.failure_reasons
+            ],
             "reference_ms": speaker.reference_ms,
             "transcript": speaker.first_transcript or None,
+            "default_speed": speaker.default_speed,
+            "speaks_as": speaker.speaks_as_id,
             "metadata": speaker.metadata,
             "consent_at": iso(speaker.consent_at),
             "consent_version": speaker.consent_version,
             "created_at": iso(speaker.created_at),
         }
+
+
+def _quality_of(report: dict[str, Any]) -> dict[str, Any]:
+    if not report["warnings"]:
+        return report
+    return report | {"warnings": [translated(warning) for warning in report["warnings"]]}
 
 
 class SpeakerPage(serializers.Serializer):

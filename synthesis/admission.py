@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.db.models import Count, QuerySet, Sum
+from django.utils.translation import gettext as _
 
 from accounts.models import Tenant
 from accounts.plans import allowance_of
@@ -22,8 +23,11 @@ def admit_job(tenant: Tenant, lines: int, *, live: bool) -> int:
     if live and _is_busy():
         raise Refusal(
             "system_busy",
-            "More is waiting to be spoken than we can do in good time. Nothing is wrong with your "
-            f"request: send it again in {_BUSY_RETRY_AFTER_S} s.",
+            _(
+                "More is waiting to be spoken than we can do in good time. Nothing is wrong with your "
+                "request: send it again in %(seconds)s s."
+            )
+            % {"seconds": _BUSY_RETRY_AFTER_S},
             503,
             headers={"Retry-After": str(_BUSY_RETRY_AFTER_S)},
         )
@@ -31,22 +35,22 @@ def admit_job(tenant: Tenant, lines: int, *, live: bool) -> int:
     # that is stored for the tenant waits.
     counted = _unfinished.after(_held_tenant, tenant.pk)
     jobs, waiting, longest_ms = next(iter(counted), (0, 0, 0))
-    allowed = allowance_of(tenant.plan)
+    allowed = allowance_of(tenant.plan, tenant.own_limits)
     detail = ""
     if jobs >= allowed.jobs:
-        detail = (
-            f"Your plan allows {allowed.jobs:,} unfinished jobs at a time, and {jobs:,} are "
-            "queued or processing."
-        )
+        detail = _(
+            "Your plan allows %(allowed)s unfinished jobs at a time, and %(jobs)s are queued or "
+            "processing. Wait until one has finished, or cancel one."
+        ) % {"allowed": f"{allowed.jobs:,}", "jobs": f"{jobs:,}"}
     elif waiting and waiting + lines > allowed.lines:
-        detail = (
-            f"Your plan allows {allowed.lines:,} lines to wait at a time; {waiting:,} of your unfinished "
-            f"jobs do, and this one has {lines:,}."
-        )
+        detail = _(
+            "Your plan allows %(allowed)s lines to wait at a time; %(waiting)s of your unfinished jobs "
+            "do, and this one has %(lines)s. Wait until one has finished, or cancel one."
+        ) % {"allowed": f"{allowed.lines:,}", "waiting": f"{waiting:,}", "lines": f"{lines:,}"}
     if detail:
         raise Refusal(
             "too_many_concurrent_jobs",
-            f"{detail} Wait until one has finished, or cancel one.",
+            detail,
             429,
             headers={"Retry-After": str(_JOB_RETRY_AFTER_S)},
         )

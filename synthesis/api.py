@@ -1,13 +1,7 @@
-"""/v1/synthesize, /v1/jobs, /v1/pronunciations, and the files behind links."""
+"""/v1/synthesize, /v1/jobs and /v1/pronunciations"""
 
-import codecs
-import hashlib
-import re
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.http import HttpResponseRedirect as Redirect
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,9 +11,7 @@ from accounts import idempotency
 from accounts.idempotency import earlier_reply, fingerprint_of, once
 from accounts.privacy.serializers import EraseSpeakerRequest, ErasureResponse
 from accounts.scopes import Scope
-from accounts.tenancy import act_for, acting_for
 from speakers.lookup import get_speaker
-from synthesis import storage
 from synthesis.erasure import request_speaker_erasure
 from synthesis.models import Job
 from synthesis.pronunciations import list_pronunciations, replace_pronunciations
@@ -42,11 +34,7 @@ from synthesis.submission import (
     retry_job,
     submit_job,
 )
-from voicereel_site.errors import method_not_allowed, problem_response
 from voicereel_site.pagination import page
-
-_CHUNK_BYTES = 256 * 1024
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 def _shown(request: Request, job: Job) -> dict[str, Any]:
@@ -229,84 +217,3 @@ class EraseSpeakerView(APIView):
 
         route = f"POST /v1/speakers/{speaker_id}/erase"
         return once(request, route, fingerprint_of(request.data), work)
-
-
-def download_file(request: HttpRequest, token: str, filename: str) -> HttpResponseBase:
-    """The file behind a link. The link itself is the permission; it needs no key."""
-    if request.method not in ("GET", "HEAD"):
-        return method_not_allowed(request, ["GET", "HEAD"])
-    link = storage.open_link(token, filename)
-    if link is None:
-        detail = "This link is not whole or has expired. GET the job again for a fresh one."
-        return problem_response(403, "invalid_signature", detail)
-    with acting_for(link.tenant_id):
-        job = Job.objects.for_tenant(link.tenant_id).filter(pk=link.job_id).first()
-    key = job and storage.storage_key(job, link.kind)
-    if job is None or key is None:
-        return problem_response(404, "not_found", "The job behind this link was deleted.")
-    act_for(link.tenant_id)
-    content_type = storage.media_type(job, link.kind)
-    mark = codecs.BOM_UTF8 if link.kind == "srt" and request.GET.get("bom") == "1" else b""
-    if not mark and (url := storage.presigned_url(key, link, filename, content_type)):
-        return Redirect(url)
-    try:
-        size = storage.file_size(key) + len(mark)
-    except FileNotFoundError:
-        return problem_response(404, "not_found", "The file behind this link was deleted.")
-    response = _ranged(request, key, mark, size)
-    if response.status_code == 416:
-        return response
-    response["Content-Type"] = content_type
-    response["Content-Disposition"] = storage.content_disposition(filename)
-    response["Cache-Control"] = "private, no-store"
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
-
-
-def _ranged(request: HttpRequest, key: str, mark: bytes, size: int) -> HttpResponseBase:
-    """A file, or the one range of it that was asked for (RFC 9110, 14), to GET or HEAD.
-
-    mark: bytes to stand before the file. size: with them.
-    """
-    # Keys carry job and attempt and are never written twice, so the key names the content.
-    etag = f'"{hashlib.sha256(mark + key.encode()).hexdigest()[:32]}"'
-    start, end, status = 0, size - 1, 200
-    # Ranges are defined for GET alone.
-    asked = request.headers.get("Range", "") if request.method == "GET" else ""
-    if request.headers.get("If-Range", etag) == etag and (match := _RANGE.fullmatch(asked.strip())):
-        # Numbers of more digits than any size lie behind the end all the same.
-        first, last = (digits[:18] for digits in match.groups())
-        if first:
-            start, end = int(first), min(int(last or size), size - 1)
-        elif last:
-            start = max(0, size - int(last))
-        if (first or last) and start <= end:
-            status = 206
-        elif first or last:
-            detail = f"The file has {size} bytes; ask for a range within them."
-            response = problem_response(416, "validation_error", detail)
-            response["Content-Range"] = f"bytes */{size}"
-            return response
-    if request.method == "HEAD":
-        response = HttpResponse(status=status)
-    else:
-        body = _read(storage.open_file(key), mark, start, end + 1)
-        response = StreamingHttpResponse(body, status=status)
-    if status == 206:
-        response["Content-Range"] = f"bytes {start}-{end}/{size}"
-    response["Content-Length"] = str(end - start + 1)
-    response["Accept-Ranges"] = "bytes"
-    response["ETag"] = etag
-    return response
-
-
-def _read(file: BinaryIO, mark: bytes, start: int, end: int) -> Iterator[bytes]:
-    """Bytes [start, end) of the mark and the file behind it."""
-    with file:
-        if start < len(mark):
-            yield mark[start:end]
-        file.seek(max(0, start - len(mark)))
-        left = end - max(start, len(mark))
-        while left > 0 and (chunk := file.read(min(left, _CHUNK_BYTES))):
-            left -= len(chunk)
-            yield chunk

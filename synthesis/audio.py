@@ -22,6 +22,7 @@ from scipy.signal import sosfilt
 from speakers.decoding import Waveform
 from synthesis.formats import FORMATS, OutputChoice
 from synthesis.timeline import PlacedLine, Timeline
+from synthesis.waveform import Outline
 
 TARGET_LUFS = -16.0  # integrated; what podcast platforms ask of mono and stereo alike
 # dBTP ceilings of the limiter. The promise is -1; a filter's tail between two limited samples may
@@ -176,6 +177,13 @@ def _whole_steps(energy: _Energy) -> npt.NDArray[np.float64]:
     return energy.steps(max(1, energy.end // energy.hop))
 
 
+def loudness(waveform: Waveform, sample_rate: int) -> float:
+    """The integrated loudness of a waveform in LUFS; -inf for silence. sample_rate: Hz."""
+    energy = _Energy(sample_rate)
+    energy.add(0, np.square(_weigh(waveform, sample_rate)))
+    return _integrated_lufs(_whole_steps(energy), energy.hop)
+
+
 def _lack(target: float, lufs: float) -> float:
     """The gain in dB that is missing to the target; none for silence."""
     return target - lufs if np.isfinite(lufs) else 0.0
@@ -327,13 +335,19 @@ def _resampled_once(timeline: Timeline, read_line: ReadLine) -> ReadLine:
 
 def write_audio(
     path: Path, timeline: Timeline, read_line: ReadLine, output: OutputChoice, *, title: str = ""
-) -> None:
-    """Make the audio file of a timeline: equal speakers, TARGET_LUFS, true peak at most -1 dBTP."""
+) -> bytes:
+    """Make the audio file of a timeline: equal speakers, TARGET_LUFS, true peak at most -1 dBTP.
+
+    Returns its outline (synthesis.waveform).
+    """
     lossless = FORMATS[output.format].lossless
     ceiling = _CEILING_LOSSLESS_DBTP if lossless else _CEILING_LOSSY_DBTP
     if timeline.sample_count <= _KEPT_SAMPLES:
         read_line = _resampled_once(timeline, read_line)
     gains = speaker_gains(timeline, read_line, ceiling)
+    outline = Outline(timeline.sample_count)
     with Encoder(path, output, title=title) as encoder:
         for piece in mixdown(timeline, read_line, gains, ceiling):
             encoder.write(piece)
+            outline.add(piece)
+    return outline.peaks()

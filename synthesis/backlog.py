@@ -68,7 +68,8 @@ def measure(pace: Pace) -> None:
     """Count what waits, of all tenants, for those who may look at one alone."""
     live = Job.objects.filter(live=True)
     pace.count(live.in_hand().aggregate(lines=LINES_TO_SPEAK)["lines"] or 0)
-    counted = live.waiting().values_list("tenant", "tenant__plan")
+    admitted = live.waiting().filter(tenant__suspended_at=None)
+    counted = admitted.values_list("tenant", "tenant__plan")
     shares = {
         _hash(tenant_id): [allowance_of(plan).weight, jobs, lines or 0]
         for tenant_id, plan, jobs, lines in counted.annotate(jobs=Count("pk"), lines=LINES_TO_SPEAK)

@@ -224,6 +224,11 @@ class _Layout:
         return start if whole <= self.row_width else None
 
 
+def rows_of(cue: Cue) -> list[str]:
+    """A cue's rows of text."""
+    return [_text(row) for row in cue.rows]
+
+
 def captions_json(timeline: Timeline, cues: Sequence[Cue]) -> bytes:
     """The cues with their words; every time also in samples of the audio."""
 
@@ -258,7 +263,7 @@ def captions_json(timeline: Timeline, cues: Sequence[Cue]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _shown_until(cues: Sequence[Cue], index: int, timeline: Timeline) -> int:
+def shown_until(cues: Sequence[Cue], index: int, timeline: Timeline) -> int:
     """The millisecond until which a cue stays on screen.
 
     It lingers after its last word while nothing else is said, until it has been up for a second
@@ -278,9 +283,9 @@ def captions_vtt(timeline: Timeline, cues: Sequence[Cue]) -> bytes:
     """WebVTT, with the speaker as the voice of every cue."""
     blocks = ["WEBVTT\n"]
     for index, cue in enumerate(cues):
-        start, end = timeline.ms(cue.start_sample), _shown_until(cues, index, timeline)
+        start, end = timeline.ms(cue.start_sample), shown_until(cues, index, timeline)
         name = html.escape(" ".join(cue.line.speaker_name.split()), quote=False)
-        rows = "\n".join(html.escape(_text(row), quote=False) for row in cue.rows)
+        rows = "\n".join(html.escape(row, quote=False) for row in rows_of(cue))
         blocks.append(f"{_clock(start, '.')} --> {_clock(end, '.')}\n<v {name}>{rows}</v>\n")
     return "\n".join(blocks).encode()
 
@@ -289,9 +294,9 @@ def captions_srt(timeline: Timeline, cues: Sequence[Cue]) -> bytes:
     """SubRip, UTF-8, with the speaker's name before every cue."""
     blocks = []
     for index, cue in enumerate(cues):
-        start, end = timeline.ms(cue.start_sample), _shown_until(cues, index, timeline)
+        start, end = timeline.ms(cue.start_sample), shown_until(cues, index, timeline)
         name = shown_name(cue.line.speaker_name, cue.line.language)
-        rows = "\n".join(_text(row) for row in cue.rows)
+        rows = "\n".join(rows_of(cue))
         if width(name + _text(cue.rows[0]), cue.line.language) > row_width(cue.line.language):
             name = f"{name.rstrip()}\n"
         blocks.append(f"{index + 1}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{name}{rows}\n")

@@ -7,6 +7,7 @@ from collections import Counter
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.callers import Caller
@@ -15,9 +16,10 @@ from accounts.outbox import ask_for_task
 from accounts.privacy.erasures import ERASE_SPEAKER, count_files, go_on, note_erased
 from accounts.privacy.exports import drop_archives
 from accounts.stored_files import delete_below
+from accounts.stored_sentences import EXPORT_OUTDATED
 from speakers.enrollment import withdraw_voice
 from speakers.models import ReferenceClip, Speaker, speaker_folder
-from synthesis.models import Job, Line, job_folder
+from synthesis.models import Comparison, Draft, Job, Line, Variant, job_folder
 from voicereel_site.errors import FieldError, Refusal
 
 
@@ -27,10 +29,10 @@ def request_speaker_erasure(caller: Caller, speaker: Speaker, confirmed: str) ->
     confirmed: the speaker's name, as whoever asks has typed it.
     """
     if confirmed != speaker.name:
-        detail = (
+        detail = _(
             "Erasing cannot be undone, and takes every job with this voice. To confirm, send the "
-            f"speaker's name: {speaker.name}."
-        )
+            "speaker's name: %(name)s."
+        ) % {"name": speaker.name}
         raise Refusal("validation_error", detail, errors=[FieldError("/confirm", detail)])
     row = Erasure.objects.create(
         tenant_id=speaker.tenant_id, speaker_id=speaker.pk, requested_by=caller.pk
@@ -49,22 +51,32 @@ def erase_speaker(erasure_id: str) -> None:
     if erasure is None:
         return
     tenant_id, speaker_id = erasure.tenant_id, erasure.speaker_id
-    lines = Line.objects.for_tenant(tenant_id).filter(speaker=speaker_id)
-    jobs = sorted(set(lines.values_list("job_id", flat=True)))
+    lines = Line.objects.for_tenant(tenant_id).with_voice_of(speaker_id)
+    # A comparison without one of its voices compares nothing: what was rendered for it goes as well.
+    variants = Variant.objects.for_tenant(tenant_id).filter(
+        comparison__in=_comparisons_with(tenant_id, speaker_id)
+    )
+    jobs = sorted(
+        {
+            *lines.values_list("job_id", flat=True),
+            *variants.values_list("job_id", flat=True),
+        }
+    )
     with transaction.atomic():
         # Their files are looked for again the second time, when no row names them any more.
         note_erased(erasure, _erase_rows(tenant_id, speaker_id, jobs), {*erasure.pending, *jobs})
         # Archives hold the voice too, and those in the making.
         exports = DataExport.objects.for_tenant(tenant_id)
         drop_archives(exports)
-        detail = "A speaker was erased meanwhile. Ask for another one."
         exports.filter(status=DataExport.Status.PROCESSING).update(
-            status=DataExport.Status.FAILED, error_detail=detail, finished_at=timezone.now()
+            status=DataExport.Status.FAILED,
+            error_detail=EXPORT_OUTDATED,
+            finished_at=timezone.now(),
         )
     folders = [speaker_folder(tenant_id, speaker_id)]
     folders += [job_folder(tenant_id, job_id) for job_id in erasure.pending]
     count_files(erasure, folders)
-    delete_below(f"t/{tenant_id}/x")
+    delete_below(f"t/{tenant_id}/x", for_good=True)
     go_on(erasure, ERASE_SPEAKER)
 
 
@@ -74,6 +86,7 @@ def _erase_rows(tenant_id: str, speaker_id: str, jobs: list[str]) -> Counter[str
     Usage events stay, which name the speaker by its id alone: they are what invoices rest on.
     """
     doomed: list[tuple[str, QuerySet]] = [
+        ("comparison", _comparisons_with(tenant_id, speaker_id)),
         ("line", Line.objects.for_tenant(tenant_id).filter(job__in=jobs)),
         ("job", Job.objects.for_tenant(tenant_id).filter(pk__in=jobs)),
         ("reference_clip", ReferenceClip.objects.for_tenant(tenant_id).filter(speaker=speaker_id)),
@@ -87,7 +100,25 @@ def _erase_rows(tenant_id: str, speaker_id: str, jobs: list[str]) -> Counter[str
         ):
             rows = model.objects.for_tenant(tenant_id).filter(body__contains=row_id)
             doomed.append((kind, rows))
+    _forget_in_drafts(tenant_id, speaker_id)
     counts: Counter[str] = Counter()
     for kind, rows in doomed:
         counts[kind] += rows.delete()[0]
     return +counts
+
+
+def _comparisons_with(tenant_id: str, speaker_id: str) -> QuerySet:
+    compared = Variant.objects.for_tenant(tenant_id).filter(speaker=speaker_id)
+    ids = list(compared.values_list("comparison_id", flat=True))
+    return Comparison.objects.for_tenant(tenant_id).filter(pk__in=ids)
+
+
+def _forget_in_drafts(tenant_id: str, speaker_id: str) -> None:
+    """Leave what drafts have their speaker say, and nothing of who that was."""
+    for draft in Draft.objects.for_tenant(tenant_id).select_for_update():
+        if any(line["speaker_id"] == speaker_id for line in draft.lines):
+            for line in draft.lines:
+                if line["speaker_id"] == speaker_id:
+                    line["speaker_id"] = line["name"] = ""
+            draft.version += 1
+            draft.save(update_fields=["lines", "version"])

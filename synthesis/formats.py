@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+
 from voicereel_site.errors import FieldError
 
 DEFAULT_FORMAT = "mp3"
@@ -70,21 +72,17 @@ def choose_output(
         )
     elif sample_rate not in fmt.sample_rates:
         rates = ", ".join(f"{rate:,}" for rate in fmt.sample_rates)
-        errors.append(
-            FieldError("/output/sample_rate", f"{fmt.name} takes sample rates of {rates} Hz.")
-        )
+        detail = _("%(format)s takes sample rates of %(rates)s Hz.")
+        detail %= {"format": fmt.name, "rates": rates}
+        errors.append(FieldError("/output/sample_rate", detail))
     if fmt.lossless:
         if bitrate_kbps is not None:
-            errors.append(
-                FieldError(
-                    "/output/bitrate_kbps", f"{fmt.name} is lossless: leave the bitrate out."
-                )
-            )
+            detail = _("%(format)s is lossless: leave the bitrate out.") % {"format": fmt.name}
+            errors.append(FieldError("/output/bitrate_kbps", detail))
         bit_depth = bit_depth or BIT_DEPTHS[0]
     elif bit_depth is not None:
-        errors.append(
-            FieldError("/output/bit_depth", f"Only wav and flac have a bit depth, not {fmt.name}.")
-        )
+        detail = _("Only wav and flac have a bit depth, not %(format)s.") % {"format": fmt.name}
+        errors.append(FieldError("/output/bit_depth", detail))
     if errors:
         return None, errors
     limits = fmt.bitrates_kbps(sample_rate)
@@ -93,6 +91,11 @@ def choose_output(
         if bitrate_kbps is None:
             bitrate_kbps = min(DEFAULT_BITRATE_KBPS, high)
         elif not low <= bitrate_kbps <= high:
-            detail = f"{fmt.name} at {sample_rate:,} Hz takes {low} to {high} kbit/s."
+            detail = _("%(format)s at %(rate)s Hz takes %(low)s to %(high)s kbit/s.") % {
+                "format": fmt.name,
+                "rate": f"{sample_rate:,}",
+                "low": low,
+                "high": high,
+            }
             return None, [FieldError("/output/bitrate_kbps", detail)]
     return OutputChoice(fmt.name, sample_rate, bitrate_kbps, bit_depth), []

@@ -9,6 +9,7 @@ from django.utils import timezone
 from accounts import identifiers
 from accounts.models import TenantOwned, TenantQuerySet
 from speakers.models import Speaker
+from synthesis.timeline import SpokenClip
 
 ACTIVE = ["queued", "processing"]  # what Job.Status a job has that is not over
 LEASE = timedelta(seconds=30)  # how long a worker that says nothing keeps a job
@@ -100,6 +101,17 @@ class Job(TenantOwned):
         indexes = [
             models.Index(fields=["tenant", "status"], name="jobs_by_tenant_and_status"),
             models.Index(fields=["expires_at"], name="jobs_to_erase"),
+            models.Index(
+                fields=["finished_at"],
+                name="jobs_by_end",
+                condition=Q(finished_at__isnull=False),
+            ),
+            # Few of many, whom operators look for.
+            models.Index(
+                fields=["status", "id"],
+                name="jobs_that_stopped",
+                condition=Q(status__in=["failed", "canceled"]),
+            ),
             # Of the jobs that are not over, however many are: what the dispatcher and sweeps ask.
             models.Index(
                 fields=["live", "tenant", "priority", "id"],
@@ -115,6 +127,9 @@ class Job(TenantOwned):
 
     # Of the attempt at hand: how long its lines were with the GPU, beside those of others.
     gpu_ms = 0
+
+    def __str__(self) -> str:
+        return self.pk
 
     @property
     def folder(self) -> str:
@@ -133,6 +148,16 @@ def job_folder(tenant_id: str, job_id: str) -> str:
     return f"t/{tenant_id}/j/{job_id}"
 
 
+class LineQuerySet(TenantQuerySet):
+    def with_voice_of(self, speaker_id: str) -> "LineQuerySet":
+        """Lines that are said by a speaker, or by another with its voice."""
+        return self.filter(Q(speaker=speaker_id) | Q(voice=speaker_id))
+
+    def with_names(self) -> "LineQuerySet":
+        """Each comes with its speaker, without the voice."""
+        return self.select_related("speaker").defer("speaker__voice_data")
+
+
 class Line(TenantOwned):
     """One line of a script and, once it is spoken, where its sound is kept."""
 
@@ -140,6 +165,10 @@ class Line(TenantOwned):
     position = models.PositiveIntegerField()
     line_id = models.CharField(max_length=64)  # the customer's, or the line's number
     speaker = models.ForeignKey(Speaker, on_delete=models.PROTECT, related_name="+")
+    # Whose voice speaks it, if not the speaker's own (Speaker.speaks_as).
+    voice = models.ForeignKey(
+        Speaker, on_delete=models.PROTECT, related_name="+", null=True, db_index=False
+    )
     text = models.TextField()
     language = models.CharField(max_length=12)  # as speakers.serializers.LANGUAGE has it
     speed = models.FloatField()
@@ -153,11 +182,146 @@ class Line(TenantOwned):
     words = models.JSONField(null=True)  # [[text, start_sample, end_sample, space_before], ...]
     word_timing = models.CharField(max_length=10, default="aligned")  # or estimated
 
+    objects = LineQuerySet.as_manager()
+
     class Meta:
         ordering = ["position"]
         constraints = [
             models.UniqueConstraint(fields=["job", "position"], name="one_line_per_position")
         ]
+        indexes = [
+            models.Index(fields=["voice"], name="lines_by_voice", condition=Q(voice__isnull=False))
+        ]
+
+    @property
+    def spoken_by(self) -> Speaker:
+        """Whose voice speaks it."""
+        return self.speaker if self.voice is None else self.voice
+
+    def as_clip(self) -> SpokenClip:
+        """What the timeline needs to know of it, once it is spoken."""
+        return SpokenClip(
+            self.line_id,
+            self.speaker_id,
+            self.speaker.name,
+            self.language,
+            self.text,
+            self.sample_count,
+            self.sample_rate,
+            self.words,
+            self.word_timing,
+            self.pause_after_ms,
+        )
+
+
+class Draft(TenantOwned):
+    """A script being written in the studio: saved as it is typed, rendered as often as one likes."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.draft_id)
+    title = models.CharField(max_length=200, blank=True)
+    # [{"id", "speaker_id" or "", "name", "text", "speed", "pause_after_ms"}, ...]; name: as an imported
+    # script calls who speaks, until somebody says which speaker that is.
+    lines = models.JSONField(default=list)
+    output = models.JSONField(default=dict)  # format, sample_rate
+    version = models.PositiveIntegerField(default=1)  # rises with each save
+    last_job_id = models.CharField(max_length=40, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "-updated_at"], name="drafts_by_tenant")]
+
+
+class Comparison(TenantOwned):
+    """Some lines by several voices, for listeners who do not know which is which."""
+
+    class Status(models.TextChoices):
+        PREPARING = "preparing"  # its variants are being rendered
+        OPEN = "open"
+        CLOSED = "closed"
+        FAILED = "failed"  # a variant was
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.comparison_id)
+    title = models.CharField(max_length=200)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PREPARING)
+    texts = models.JSONField()  # what is said, line by line
+    # Of listeners, so far: each has a number, which decides what they hear first.
+    listeners_count = models.PositiveIntegerField(default=0)
+    winner_position = models.PositiveSmallIntegerField(null=True)  # that was chosen
+    created_at = models.DateTimeField(auto_now_add=True)
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "id"], name="comparisons_by_tenant")]
+
+
+class Variant(TenantOwned):
+    """One of the voices, or ways of one voice to speak, of a comparison."""
+
+    comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="variants")
+    position = models.PositiveSmallIntegerField()
+    label = models.CharField(max_length=100)
+    speaker = models.ForeignKey(Speaker, on_delete=models.PROTECT, related_name="+")
+    speed = models.FloatField()
+    job_id = models.CharField(max_length=40)  # what it was rendered by
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["comparison", "position"], name="one_variant_per_position"
+            )
+        ]
+
+
+class Listener(TenantOwned):
+    """Somebody who opened the link of a comparison, on one browser."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.listener_id)
+    comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="listeners")
+    number = models.PositiveIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["comparison", "number"], name="one_listener_per_number")
+        ]
+
+
+class Vote(TenantOwned):
+    """What a listener preferred of a pair. Once for each."""
+
+    class Choice(models.TextChoices):
+        FIRST = "first"
+        SECOND = "second"
+        SAME = "same"
+
+    comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="votes")
+    listener = models.ForeignKey(Listener, on_delete=models.CASCADE, related_name="votes")
+    line = models.PositiveSmallIntegerField()
+    first = models.PositiveSmallIntegerField()  # the variant's position that was heard first
+    # Both of them whichever came first, so that nobody votes twice by hearing them the other way.
+    lower = models.PositiveSmallIntegerField()
+    higher = models.PositiveSmallIntegerField()
+    choice = models.CharField(max_length=6, choices=Choice.choices)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["listener", "line", "lower", "higher"], name="one_vote_per_pair"
+            )
+        ]
+
+
+class Worker(models.Model):
+    """A worker process that is there, or was and did not say that it ends (synthesis.workers)."""
+
+    name = models.CharField(primary_key=True, max_length=120)  # its machine's, and the process's id
+    queues = models.JSONField(default=list)
+    engine = models.CharField(max_length=20)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
 
 
 class Quarantine(models.Model):

@@ -20,6 +20,7 @@ from accounts.stored_files import StoredFile, abort_stale_uploads, walk
 from speakers.models import ReferenceClip, speaker_folder
 from synthesis.models import Job, Line, job_folder
 from synthesis.rendering import forget_lines
+from synthesis.storage import is_outline
 from voicereel_site.outages import require_storage
 
 log = structlog.get_logger(__name__)
@@ -113,7 +114,9 @@ def _compare(
         return
     present = {file.key for file in files}
     for file in files:
-        if file.key not in referenced and file.written_at < settled:
+        # The outline's name says whose it is; jobs of before there were any have none.
+        named = file.key in referenced or is_outline(file.key)
+        if not named and file.written_at < settled:
             yield Orphan(Side.FILE_WITHOUT_ROW, _tenant_of(file.key), file.key)
     yield from _missing({key: job for key, job in referenced.items() if key not in present})
 

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
 from accounts.models import Tenant
 from accounts.prepared import prepared
 from synthesis.models import Pronunciation
-from voicereel_site.errors import FieldError, Refusal
+from voicereel_site.errors import FieldError, Refusal, summed_up
 
 
 def replace_pronunciations(
@@ -60,16 +61,15 @@ def _refuse_clashes(entries: Sequence[Mapping[str, str]]) -> None:
     for index, entry in enumerate(entries):
         key = entry["language"], _folded(entry["written"])
         if key in seen:
-            detail = (
-                f"There is an entry for {seen[key]} in {entry['language']} already; upper and lower "
-                "case count as the same. Keep one of the two."
-            )
+            detail = _(
+                "There is an entry for %(written)s in %(language)s already; upper and lower case count "
+                "as the same. Keep one of the two."
+            ) % {"written": seen[key], "language": entry["language"]}
             errors.append(FieldError(f"/entries/{index}/written", detail))
         else:
             seen[key] = entry["written"]
     if errors:
-        more = f" {len(errors) - 1} more below." if len(errors) > 1 else ""
-        raise Refusal("validation_error", f"{errors[0].detail}{more}", errors=errors)
+        raise Refusal("validation_error", summed_up(errors), errors=errors)
 
 
 def _folded(written: str) -> str:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,13 +27,15 @@ from django.utils import timezone
 
 from accounts.prepared import prepared
 from accounts.tenancy import acting_for
+from accounts.traffic import add_to_interval
 from billing.models import UsageEvent
+from billing.sla import OUR_FAILURES, promised
 from billing.usage import Charge, Measurement, record_usage
 from speakers.decoding import Waveform
 from speakers.lookup import voices_by_id
 from speakers.models import Speaker
 from synthesis import quarantine, storage
-from synthesis.audio import write_audio
+from synthesis import stored_sentences as stored
 from synthesis.captions import write_captions
 from synthesis.engines import engine_for, tone
 from synthesis.engines.base import FailedLine, LineToSpeak, SpokenLine
@@ -41,7 +44,8 @@ from synthesis.formats import OutputChoice
 from synthesis.models import LEASE, Job, JobQuerySet, Line
 from synthesis.pronunciations import pronunciations_of
 from synthesis.storage import KeptLines
-from synthesis.timeline import SpokenClip, Timeline, place_lines
+from synthesis.timeline import Timeline, place_lines
+from voicereel_site import metrics, tracing
 from voicereel_site.outages import outage_of, require_storage, until_database_is_back
 
 log = structlog.get_logger(__name__)
@@ -106,12 +110,13 @@ def claim_job(tenant_id: str, job_id: str) -> Job | None:
             return None
         for name, value in claim.items():
             setattr(job, name, value)
+    if job.attempt > 1:
+        metrics.JOB_RETRIES.inc()
     if is_over:
         fail_job(
             job,
             "worker_lost",
-            f"{FRUITLESS_ATTEMPTS} attempts in a row ended without a new line. We have been told; "
-            "retry it later.",
+            stored.ATTEMPTS_SPENT % {"attempts": FRUITLESS_ATTEMPTS},
         )
         return None
     return job
@@ -172,15 +177,26 @@ def _ours(job: Job) -> JobQuerySet:
 
 def render(job: Job) -> None:
     """Bring a claimed job to its end."""
-    with structlog.contextvars.bound_contextvars(job_id=job.pk, attempt=job.attempt):
+    with (
+        structlog.contextvars.bound_contextvars(job_id=job.pk, attempt=job.attempt),
+        tracing.span(
+            "job",
+            "CONSUMER",
+            voicereel__job_id=job.pk,
+            voicereel__attempt=job.attempt,
+            voicereel__lines=job.lines_total,
+        ),
+    ):
         log.info("job.started", lines_done=job.lines_done, lines_total=job.lines_total)
         try:
             with Lease(job) as lease:
                 # Before anything is spoken that could not be kept.
                 require_storage()
                 lines = _lines_of(job)
-                _speak_missing_lines(job, lines, lease)
-                _mix(job, lines)
+                with tracing.span("speak"):
+                    _speak_missing_lines(job, lines, lease)
+                with tracing.span("mix"):
+                    _mix(job, lines)
         except JobLost:
             _step_back(job)
         except WorkerStopping as exc:
@@ -205,7 +221,11 @@ def render(job: Job) -> None:
 
 def _give_back(job: Job, exc: Exception, *, after: timedelta = timedelta()) -> None:
     """Queue a job again for no fault of its own; this attempt does not count."""
-    log.warning("job.given_back", outage=outage_of(exc), error=type(exc).__name__)
+    outage = outage_of(exc)
+    log.warning("job.given_back", outage=outage, error=type(exc).__name__)
+    metrics.JOB_ENDS.labels("given_back").inc()
+    if outage:
+        metrics.OUTAGES.labels(outage).inc()
 
     def give_back() -> None:
         given_back = _ours(job).update(
@@ -221,11 +241,15 @@ def _give_back(job: Job, exc: Exception, *, after: timedelta = timedelta()) -> N
 
 
 def _lines_of(job: Job) -> list[Line]:
-    """All lines in order, each with its speaker, of whom there is one object however often they speak."""
+    """All lines in order, each with its speaker and voice, of whom there is one object however often they
+    speak.
+    """
     lines: list[Line] = _lines(job.tenant_id, job.pk)
-    speakers = voices_by_id(job.tenant, (line.speaker_id for line in lines))
+    lent = (line.voice_id for line in lines if line.voice_id is not None)
+    speakers = voices_by_id(job.tenant, chain(lent, (line.speaker_id for line in lines)))
     for line in lines:
         line.speaker = speakers[line.speaker_id]
+        line.voice = None if line.voice_id is None else speakers[line.voice_id]
     return lines
 
 
@@ -241,8 +265,8 @@ def _speak_missing_lines(job: Job, all_lines: Sequence[Line], lease: Lease) -> N
     _refuse_gone_speakers(lines)
     by_position = {line.position: line for line in lines}
     voices = {
-        line.speaker_id: line.speaker.voice_data if job.live else tone.voice_of(line.speaker_id)
-        for line in lines
+        one.pk: one.voice_data if job.live else tone.voice_of(one.pk)
+        for one in (line.spoken_by for line in lines)
     }
     languages = {line.language for line in lines}
     dictionaries = {language: pronunciations_of(job.tenant, language) for language in languages}
@@ -253,7 +277,7 @@ def _speak_missing_lines(job: Job, all_lines: Sequence[Line], lease: Lease) -> N
             language=line.language,
             speed=line.speed,
             seed=job.seed + line.position,
-            voice=voices[line.speaker_id],
+            voice=voices[line.spoken_by.pk],
             tenant_id=job.tenant_id,
             pronunciations=dictionaries[line.language],
         )
@@ -261,7 +285,7 @@ def _speak_missing_lines(job: Job, all_lines: Sequence[Line], lease: Lease) -> N
     ]
     failed: list[FailedLine] = []
     spoken = 0
-    began = time.monotonic()
+    began, began_at = time.monotonic(), time.time()
     engine = engine_for(live=job.live)
     with (
         closing(engine.speak(requests, stopping)) as results,  # type: ignore[type-var]
@@ -273,10 +297,18 @@ def _speak_missing_lines(job: Job, all_lines: Sequence[Line], lease: Lease) -> N
             if isinstance(result, FailedLine):
                 failed.append(result)
             else:
+                tracing.note(
+                    "line",
+                    began_at,
+                    voicereel__line=result.position,
+                    voicereel__samples=len(result.waveform),
+                )
                 keeper.add(result)
                 spoken += 1
+    took_s = time.monotonic() - began
+    metrics.SPEAKING_SECONDS.inc(took_s)
     if engine.on_gpu:
-        job.gpu_ms = round((time.monotonic() - began) * 1000)
+        job.gpu_ms = round(took_s * 1000)
     if spoken + len(failed) < len(lines):
         if stopping.is_set():
             raise WorkerStopping
@@ -284,20 +316,20 @@ def _speak_missing_lines(job: Job, all_lines: Sequence[Line], lease: Lease) -> N
     if failed:
         first = min(failed, key=lambda line: line.position)
         line_id = by_position[first.position].line_id
-        raise _Failure("line_failed", f"Line {line_id}: {first.detail}", line_id)
+        detail = stored.LINE_FAILED % {"line_id": line_id, "detail": first.detail}
+        raise _Failure("line_failed", detail, line_id)
 
 
 def _refuse_gone_speakers(lines: Sequence[Line]) -> None:
     for line in lines:
-        if line.speaker.deleted_at is not None:
-            raise _gone(line.speaker, line.line_id)
+        for speaker in (line.speaker, line.spoken_by):
+            if speaker.deleted_at is not None:
+                raise _gone(speaker, line.line_id)
 
 
 def _gone(speaker: Speaker, line_id: str) -> _Failure:
-    detail = (
-        f"Speaker {speaker.name} ({speaker.pk}), which line {line_id} needs, was deleted. "
-        "Submit the script again with another speaker."
-    )
+    named = {"name": speaker.name, "id": speaker.pk, "line_id": line_id}
+    detail = stored.SPEAKER_GONE % named
     return _Failure("speaker_not_found", detail, line_id)
 
 
@@ -361,10 +393,13 @@ def _keep_rows(job: Job, lines: Sequence[Line], spoken: Sequence[SpokenLine], ke
         if _update_lines(job, lines) < len(lines):
             # Whoever deleted a speaker withdrew the voice, from lines in work too.
             speakers = Speaker.objects.for_tenant(job.tenant_id)
-            gone = speakers.exclude(deleted_at=None).in_bulk({line.speaker_id for line in lines})
-            first = next(line for line in lines if line.speaker_id in gone)
-            raise _gone(gone[first.speaker_id], first.line_id)
+            needed = [(line, pk) for line in lines for pk in (line.speaker_id, line.spoken_by.pk)]
+            gone = speakers.exclude(deleted_at=None).in_bulk({pk for _line, pk in needed})
+            first, pk = next((line, pk) for line, pk in needed if pk in gone)
+            raise _gone(gone[pk], first.line_id)
     job.fruitless_attempts = 0
+    metrics.LINES.inc(len(lines))
+    metrics.AUDIO_SECONDS.inc(sum(len(sound.waveform) / sound.sample_rate for sound in spoken))
 
 
 def _update_lines(job: Job, lines: Sequence[Line]) -> int:
@@ -380,8 +415,8 @@ def _update_lines(job: Job, lines: Sequence[Line]) -> int:
         f"sample_count = kept.column3, words = {words}, word_timing = kept.column5 "
         f"FROM (VALUES {rows}) AS kept "
         "WHERE synthesis_line.id = kept.column1 AND job_id = %s AND tenant_id = %s AND NOT EXISTS "
-        "(SELECT 1 FROM speakers_speaker WHERE speakers_speaker.id = synthesis_line.speaker_id "
-        "AND deleted_at IS NOT NULL)"
+        "(SELECT 1 FROM speakers_speaker WHERE speakers_speaker.id "
+        "IN (synthesis_line.speaker_id, synthesis_line.voice_id) AND deleted_at IS NOT NULL)"
     )
     values: list[Any] = [lines[0].audio_key, lines[0].sample_rate]
     for line in lines:
@@ -394,27 +429,14 @@ def _update_lines(job: Job, lines: Sequence[Line]) -> int:
 
 def _mix(job: Job, lines: Sequence[Line]) -> None:
     """From kept lines to the finished files and the finished job."""
+    from synthesis.audio import write_audio  # a second, which only workers that mix spend
+
     output = OutputChoice(**job.output)
-    clips = [
-        SpokenClip(
-            line.line_id,
-            line.speaker_id,
-            line.speaker.name,
-            line.language,
-            line.text,
-            line.sample_count,
-            line.sample_rate,
-            line.words,
-            line.word_timing,
-            line.pause_after_ms,
-        )
-        for line in lines
-    ]
-    timeline = place_lines(clips, output.sample_rate)
+    timeline = place_lines([line.as_clip() for line in lines], output.sample_rate)
     with tempfile.TemporaryDirectory(prefix="render-", dir=settings.SCRATCH_DIR) as folder:
         path = Path(folder) / f"audio.{output.format}"
         kept = KeptLines(Path(folder))
-        write_audio(
+        outline = write_audio(
             path,
             timeline,
             lambda index: _read_line(job, lines, index, kept),
@@ -425,6 +447,7 @@ def _mix(job: Job, lines: Sequence[Line]) -> None:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         size_bytes = path.stat().st_size
         audio_key = storage.put_audio(job, path, output.format)
+    storage.put_outline(job, outline)
     caption_keys = storage.put_captions(job, write_captions(timeline, job.captions))
     finish_job(
         job,
@@ -514,8 +537,15 @@ def finish_job(
             )
         else:
             mark(None)
+        late = now - (job.started_at or now) > promised(timeline.duration_ms)
+        if job.live:
+            add_to_interval(job.tenant_id, now, jobs=1, jobs_late=int(late))
         tell_of_job(job, Job.Status.SUCCEEDED)
     log.info("job.succeeded", audio_ms=timeline.duration_ms)
+    metrics.JOB_ENDS.labels("succeeded").inc()
+    if job.live:
+        metrics.JOB_SECONDS.observe((now - (job.started_at or now)).total_seconds())
+        metrics.PROMISES.labels("no" if late else "yes").inc()
 
 
 def _measured(job: Job, timeline: Timeline, lines: Sequence[Line]) -> list[Measurement]:
@@ -556,22 +586,25 @@ def fail_job(job: Job, code: str, detail: str, line_id: str = "") -> None:
             error_detail=detail,
             error_line_id=line_id,
         )
+        broken = bool(failed) and job.live and code in OUR_FAILURES
+        if broken:
+            add_to_interval(job.tenant_id, now, jobs=1, jobs_late=1)
         if failed:
             tell_of_job(job, Job.Status.FAILED)
     if failed:
         log.warning("job.failed", job_id=job.pk, code=code)
+        metrics.JOB_ENDS.labels("failed").inc()
+        if broken:
+            metrics.PROMISES.labels("no").inc()
 
 
 def fail_jobs_of_speaker(speaker: Speaker) -> None:
     """Fail the queued jobs that need a deleted speaker, and name it."""
-    waiting = (
-        Job.objects.for_tenant(speaker.tenant)
-        .filter(status=Job.Status.QUEUED, lines__speaker=speaker, lines__audio_key="")
-        .distinct()
-    )
-    for job_id in waiting.values_list("pk", flat=True):
+    lines = Line.objects.for_tenant(speaker.tenant).with_voice_of(speaker.pk)
+    unspoken = lines.filter(job__status=Job.Status.QUEUED, audio_key="").order_by("job_id")
+    for job_id in unspoken.values_list("job_id", flat=True).distinct():
         if job := claim_job(speaker.tenant_id, job_id):
-            line = Line.objects.for_tenant(speaker.tenant).filter(job=job, speaker=speaker).first()
+            line = lines.filter(job=job).first()
             failure = _gone(speaker, line.line_id)
             fail_job(job, failure.code, failure.detail, failure.line_id)
             quarantine.leave(job)
@@ -580,5 +613,6 @@ def fail_jobs_of_speaker(speaker: Speaker) -> None:
 def _step_back(job: Job) -> None:
     """Leave a job that is not ours any more; if it was deleted, erase what we wrote since."""
     log.info("job.lost")
+    metrics.JOB_ENDS.labels("lost").inc()
     if not Job.objects.for_tenant(job.tenant_id).filter(pk=job.pk).exists():
         storage.erase_files(job)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
 from accounts.models import LONGEST_RETENTION_HOURS, mode_name
@@ -27,7 +28,9 @@ from voicereel_site.shapes import (
     StrictSerializer,
     iso,
     metadata_field,
+    speed_field,
 )
+from voicereel_site.stored_text import translated
 
 LONGEST_LINE = 2_000  # characters
 MOST_LINES = 2_000
@@ -45,13 +48,11 @@ class LineRequest(StrictSerializer):
     )
     speaker_id = serializers.CharField(max_length=40, help_text="A speaker that is ready.")
     text = SpokenText(max_length=LONGEST_LINE, help_text="What is said.")
-    speed = serializers.FloatField(
-        min_value=0.5, max_value=2.0, required=False, help_text="1 is as the voice speaks."
-    )
+    speed = speed_field(help_text="1 is as the voice speaks. Not given: as the speaker is set.")
     language = serializers.RegexField(
         LANGUAGE,
         required=False,
-        error_messages={"invalid": "Use a language code such as en or ko."},
+        error_messages={"invalid": gettext_lazy("Use a language code such as en or ko.")},
         help_text="Not given: as the text looks, or as its speaker's recordings were.",
     )
     pause_after_ms = serializers.IntegerField(
@@ -289,7 +290,7 @@ def shown_job(job: Job, here: str) -> dict[str, Any]:
         "expires_at": iso(job.expires_at),
         "error": {
             "code": job.error_code,
-            "detail": job.error_detail,
+            "detail": translated(job.error_detail),
             "line_id": job.error_line_id or None,
         }
         if failed
@@ -310,7 +311,7 @@ def shown_job(job: Job, here: str) -> dict[str, Any]:
         else None,
         "captions": links if done else None,
         "links_expire_at": iso(datetime.fromtimestamp(expires_at, UTC)) if done else None,
-        "notices": job.notices,
+        "notices": [translated(notice) for notice in job.notices],
         "seed": job.seed,
         "metadata": job.metadata,
     }
@@ -327,8 +328,10 @@ class PronunciationRequest(StrictSerializer):
     language = serializers.RegexField(
         r"^[a-z]{2,3}$",
         error_messages={
-            "invalid": "Use a language code without a region, such as en or ko: an entry holds "
-            "for its language everywhere."
+            "invalid": gettext_lazy(
+                "Use a language code without a region, such as en or ko: an entry holds for its "
+                "language everywhere."
+            )
         },
         help_text="Without a region: an entry for en is used for en-US and en-GB too.",
     )

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import quote
 
 import numpy as np
@@ -31,6 +30,7 @@ from synthesis.models import LEASE, Job
 _SALT = "voicereel.file-link"
 # Of FLAC's levels: half the time of the default for a tenth more bytes.
 _FASTEST = 0.0
+_OUTLINE = "outline-"
 _FILES_IN_MEMORY = 2  # of kept lines: rendering.MOST_HELD_S of sound each
 
 
@@ -113,17 +113,35 @@ def put_captions(job: Job, files: Mapping[str, bytes]) -> dict[str, str]:
     }
 
 
+def put_outline(job: Job, outline: bytes) -> None:
+    """Keep the outline of the audio file (synthesis.waveform)."""
+    default_storage.save(_outline_key(job), ContentFile(outline))
+
+
+def read_outline(job: Job) -> bytes:
+    """The outline of a finished job's audio file; empty for jobs of before there were any."""
+    try:
+        with default_storage.open(_outline_key(job), "rb") as file:
+            return bytes(file.read())
+    except FileNotFoundError:
+        return b""
+
+
+def _outline_key(job: Job) -> str:
+    return f"{job.folder}/{_OUTLINE}{job.attempt}.bin"
+
+
+def is_outline(key: str) -> bool:
+    """Whether a stored file is a job's outline, which no row names."""
+    return key.rpartition("/")[2].startswith(_OUTLINE)
+
+
 def erase_files(job: Job) -> None:
     """Have every file of a job without a row deleted, twice: a worker that dies in the middle of
     writing one cannot take it back.
     """
     ask_to_delete_files(job.tenant_id, job.folder)
     ask_to_delete_files(job.tenant_id, job.folder, after=2 * LEASE)
-
-
-def open_file(key: str) -> BinaryIO:
-    """A stored file, open for reading."""
-    return default_storage.open(key, "rb")
 
 
 def file_size(key: str) -> int:

@@ -9,6 +9,8 @@ import structlog
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from accounts import audit
 from accounts.callers import Caller
@@ -29,7 +31,7 @@ from synthesis.formats import OutputChoice, choose_output
 from synthesis.models import Job, JobQuerySet, Line
 from synthesis.storage import erase_files
 from synthesis.words import language_of
-from voicereel_site.errors import FieldError, Refusal, not_found
+from voicereel_site.errors import FieldError, Refusal, not_found, summed_up
 from voicereel_site.request_log import carried
 
 log = structlog.get_logger(__name__)
@@ -41,19 +43,29 @@ INTERACTIVE_CHARACTERS = 1_000  # about a minute of speech
 LARGEST_SEED = 2**53 - 1
 
 _REFUSALS = {
-    "speaker_not_found": "The script names speakers that do not exist.",
-    "speaker_not_ready": "The script names speakers that are not ready.",
-    "language_not_supported": "The script has lines that this engine cannot speak.",
+    "speaker_not_found": gettext_lazy("The script names speakers that do not exist."),
+    "speaker_not_ready": gettext_lazy("The script names speakers that are not ready."),
+    "language_not_supported": gettext_lazy("The script has lines that this engine cannot speak."),
 }
+# Of jobs, as refusals name them.
+STATUSES = (
+    gettext_noop("queued"),
+    gettext_noop("processing"),
+    gettext_noop("succeeded"),
+    gettext_noop("failed"),
+    gettext_noop("canceled"),
+)
 
 
 @dataclass(frozen=True)
 class _Checked:
     """A request as far as it is known whether it is allowed."""
 
+    script: Sequence[Mapping[str, Any]]
     output: OutputChoice | None
     errors: Sequence[FieldError]
     speakers: Mapping[str, Speaker]
+    voices: Mapping[str, Speaker]  # of speakers that speak with another's, by their ids
     languages: Sequence[str]
     engine: SpeechEngine
     foreseen: Foreseen
@@ -67,15 +79,38 @@ def _check(caller: Caller, request: Mapping[str, Any]) -> _Checked:
     )
     errors = [*errors, *_script_errors(script)]
     speakers = speakers_by_id(caller.tenant, (line["speaker_id"] for line in script))
+    voices = _voices_of(caller.tenant, speakers)
+    script = _at_own_speed(script, speakers)
     languages = [
         line.get("language") or language_of(line["text"], _language(speakers, line))
         for line in script
     ]
     engine = engine_for(live=caller.live)
-    errors += _speaker_errors(script, speakers, engine.name if caller.live else None)
+    spoken_by = {**speakers, **voices}
+    errors += _speaker_errors(script, spoken_by, engine.name if caller.live else None)
     errors += _language_errors(script, languages, engine)
     foreseen = foresee(script, languages, engine)
-    return _Checked(output, errors, speakers, languages, engine, foreseen)
+    return _Checked(script, output, errors, speakers, voices, languages, engine, foreseen)
+
+
+def _voices_of(tenant: Tenant, speakers: Mapping[str, Speaker]) -> dict[str, Speaker]:
+    """Whose voices speak, of speakers that do not speak with their own."""
+    lent = {pk: one.speaks_as_id for pk, one in speakers.items() if one.speaks_as_id is not None}
+    lenders = speakers_by_id(tenant, lent.values()) if lent else {}
+    return {pk: lenders[voice_id] for pk, voice_id in lent.items() if voice_id in lenders}
+
+
+def _at_own_speed(
+    script: Sequence[Mapping[str, Any]], speakers: Mapping[str, Speaker]
+) -> Sequence[Mapping[str, Any]]:
+    """The script with the speeds of speakers that have one of their own, where a line says none."""
+    own = {pk: one.default_speed for pk, one in speakers.items() if one.default_speed != 1.0}
+    if not own:
+        return script
+    return [
+        {"speed": own[line["speaker_id"]], **line} if line["speaker_id"] in own else line
+        for line in script
+    ]
 
 
 def submit_job(caller: Caller, request: Mapping[str, Any]) -> Job:
@@ -141,16 +176,16 @@ def _script_errors(script: Sequence[Mapping[str, Any]]) -> list[FieldError]:
     errors = []
     total = sum(len(line["text"]) for line in script)
     if total > LONGEST_SCRIPT_CHARACTERS:
-        detail = (
-            f"The script has {total:,} characters; {LONGEST_SCRIPT_CHARACTERS:,} are allowed. "
-            "Split it into several jobs."
-        )
+        detail = _(
+            "The script has %(total)s characters; %(most)s are allowed. Split it into several jobs."
+        ) % {"total": f"{total:,}", "most": f"{LONGEST_SCRIPT_CHARACTERS:,}"}
         errors.append(FieldError("/script", detail))
     seen: set[str] = set()
     for index, line in enumerate(script):
         line_id = _line_id(line, index)
         if line_id in seen:
-            detail = f"Another line has the id {line_id}. Give each its own, or leave ids out."
+            detail = _("Another line has the id %(line_id)s. Give each its own, or leave ids out.")
+            detail %= {"line_id": line_id}
             errors.append(FieldError(f"/script/{index}/id", detail, line_id))
         seen.add(line_id)
     return errors
@@ -164,31 +199,27 @@ def _speaker_errors(
     for index, line in enumerate(script):
         speaker = speakers.get(line["speaker_id"])
         if speaker is None:
-            code, detail = (
-                "speaker_not_found",
-                (f"There is no speaker {line['speaker_id']}. GET /v1/speakers lists yours."),
-            )
+            code = "speaker_not_found"
+            detail = _("There is no speaker %(id)s. GET /v1/speakers lists yours.")
+            detail %= {"id": line["speaker_id"]}
         elif speaker.status == Speaker.Status.PROCESSING:
-            code, detail = (
-                "speaker_not_ready",
-                (f"Speaker {speaker.name} is still being analysed. Wait until it is ready."),
-            )
+            code = "speaker_not_ready"
+            detail = _("Speaker %(name)s is still being analysed. Wait until it is ready.")
+            detail %= {"name": speaker.name}
         elif speaker.status == Speaker.Status.FAILED:
-            code, detail = (
-                "speaker_not_ready",
-                (
-                    f"Speaker {speaker.name} failed its analysis; GET /v1/speakers/{speaker.pk} says "
-                    "why. Register it again with a better recording."
-                ),
+            code = "speaker_not_ready"
+            detail = _(
+                "Speaker %(name)s failed its analysis; GET /v1/speakers/%(id)s says why. Register it "
+                "again with a better recording."
             )
+            detail %= {"name": speaker.name, "id": speaker.pk}
         elif engine is not None and speaker.voice_engine != engine:
-            code, detail = (
-                "speaker_not_ready",
-                (
-                    f"Speaker {speaker.name} was prepared for the engine {speaker.voice_engine}, and "
-                    f"{engine} runs now. Register it again."
-                ),
+            code = "speaker_not_ready"
+            detail = _(
+                "Speaker %(name)s was prepared for the engine %(earlier)s, and %(engine)s runs now. "
+                "Register it again."
             )
+            detail %= {"name": speaker.name, "earlier": speaker.voice_engine, "engine": engine}
         else:
             continue
         pointer = f"/script/{index}/speaker_id"
@@ -213,18 +244,18 @@ def _language_errors(
 
 def _refusal(errors: Sequence[FieldError]) -> Refusal:
     code = errors[0].code or "validation_error"
-    more = f" {len(errors) - 1} more below." if len(errors) > 1 else ""
     summary = _REFUSALS.get(code)
-    detail = f"{summary} {errors[0].detail}{more}" if summary else f"{errors[0].detail}{more}"
-    return Refusal(code, detail, errors=errors)
+    detail = summed_up(errors)
+    return Refusal(code, f"{summary} {detail}" if summary else detail, errors=errors)
 
 
 def _store(
     caller: Caller, request: Mapping[str, Any], checked: _Checked, quoted: Quote | None
 ) -> Job:
     assert checked.output is not None
-    script = request["script"]
+    script = checked.script
     seed = request.get("seed")
+    voices = {speaker_id: voice.pk for speaker_id, voice in checked.voices.items()}
     notices = {checked.engine.notice(language) for language in checked.languages} - {None}
     job = Job(
         tenant=caller.tenant,
@@ -253,6 +284,7 @@ def _store(
             "position": index,
             "line_id": _line_id(line, index),
             "speaker_id": line["speaker_id"],
+            "voice_id": voices.get(line["speaker_id"]),
             "text": line["text"],
             "language": checked.languages[index],
             "speed": line.get("speed", 1.0),
@@ -305,9 +337,8 @@ def cancel_job(job: Job) -> Job:
             tell_of_job(job, Job.Status.CANCELED)
     job.refresh_from_db()
     if not canceled and job.status != Job.Status.CANCELED:
-        raise Refusal(
-            "validation_error", f"The job has {job.status} and cannot be canceled any more.", 409
-        )
+        detail = _("The job has %(status)s and cannot be canceled any more.")
+        raise Refusal("validation_error", detail % {"status": _(job.status)}, 409)
     return job
 
 
@@ -351,11 +382,8 @@ def requeue_job(job: Job) -> Job:
         )
     job.refresh_from_db()
     if not queued:
-        raise Refusal(
-            "validation_error",
-            f"Only failed and canceled jobs can be retried; this one is {job.status}.",
-            409,
-        )
+        detail = _("Only failed and canceled jobs can be retried; this one is %(status)s.")
+        raise Refusal("validation_error", detail % {"status": _(job.status)}, 409)
     return job
 
 
@@ -367,8 +395,11 @@ def delete_job(job: Job) -> None:
 
 
 def erase_expired_jobs() -> int:
-    """Erase jobs whose time to be kept is over, but for those retried meanwhile."""
-    expired = Job.objects.filter(expires_at__lt=timezone.now()).order_by("expires_at")
+    """Erase jobs whose time to be kept is over, but for those retried meanwhile, and those of suspended
+    tenants, who could not fetch them.
+    """
+    over = Job.objects.filter(expires_at__lt=timezone.now(), tenant__suspended_at=None)
+    expired = over.order_by("expires_at")
     return sum(erase_expired(job) for job in expired[:_ERASED_AT_A_TIME])
 
 

@@ -20,6 +20,7 @@ from synthesis import (
     stored_bytes,
     submission,
     voices,
+    workers,
 )
 from synthesis.models import Job
 from voicereel_site.outages import outage_of, until_database_is_back
@@ -100,6 +101,12 @@ def reconcile_storage() -> None:
 def erase_speaker(tenant_id: str, erasure_id: str) -> None:
     """Erase a speaker for good, with the jobs that have its voice."""
     erasure.erase_speaker(erasure_id)
+
+
+@shared_task(name="synthesis.forget_workers")
+def forget_workers() -> None:
+    """Forget workers that died without a word."""
+    workers.forget_workers()
 
 
 @shared_task(name="synthesis.measure_storage")

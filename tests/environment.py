@@ -55,5 +55,6 @@ if _profile == "production":
     os.environ["REDIS_URL"] = REDIS
     os.environ["VOICEREEL_SECRET_KEY"] = os.environ["VOICEREEL_API_KEY_PEPPER"] = "of-these-tests"
     os.environ["VOICEREEL_ENCRYPTION_KEYS"] = "of-these-tests"
+    os.environ["VOICEREEL_ENVIRONMENT"] = "test"
     os.environ["VOICEREEL_MAIL_URL"] = "consolemail://"
     os.environ["VOICEREEL_CONSOLE"] = "true"

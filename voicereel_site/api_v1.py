@@ -35,6 +35,7 @@ from billing.api import (
     ReportCsvView,
     ReportPdfView,
     ReportView,
+    ServiceLevelView,
     UsageView,
 )
 from speakers.api import SpeakerListView, SpeakerView
@@ -46,8 +47,14 @@ from synthesis.api import (
     PronunciationsView,
     RetryJobView,
     SynthesizeView,
-    download_file,
 )
+from synthesis.comparison.api import (
+    CloseComparisonView,
+    ComparisonListView,
+    ComparisonView,
+    WinnerView,
+)
+from synthesis.downloads import download_file
 from voicereel_site.reference import OpenApiView
 
 urlpatterns = [
@@ -61,6 +68,10 @@ urlpatterns = [
     path("jobs", JobListView.as_view()),
     path("jobs/<str:job_id>/cancel", CancelJobView.as_view()),
     path("jobs/<str:job_id>/retry", RetryJobView.as_view()),
+    path("comparisons", ComparisonListView.as_view()),
+    path("comparisons/<str:comparison_id>", ComparisonView.as_view()),
+    path("comparisons/<str:comparison_id>/close", CloseComparisonView.as_view()),
+    path("comparisons/<str:comparison_id>/winner", WinnerView.as_view()),
     path("pronunciations", PronunciationsView.as_view()),
     path("keys", KeyListView.as_view()),
     path("keys/<str:key_id>", KeyView.as_view()),
@@ -80,6 +91,7 @@ urlpatterns = [
     path("usage/reports/<str:month>", ReportView.as_view()),
     path("usage/reports/<str:month>/csv", ReportCsvView.as_view()),
     path("usage/reports/<str:month>/pdf", ReportPdfView.as_view()),
+    path("sla", ServiceLevelView.as_view()),
     path("invoices", InvoiceListView.as_view()),
     path("invoices/<str:invoice_id>", InvoiceView.as_view()),
     path("invoices/<str:invoice_id>/pdf", InvoicePdfView.as_view()),

@@ -4,6 +4,8 @@
 
 import os
 import sys
+import time
+from importlib import import_module
 from typing import Any
 
 import structlog
@@ -17,13 +19,17 @@ from celery.signals import (
     worker_shutting_down,
 )
 from django.conf import settings
-from prometheus_client import start_http_server
 
+from voicereel_site import inner_port, tracing
 from voicereel_site.request_log import take_up
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voicereel_site.settings")
+# Of all pages' addresses, say, which `make check` looked at: two seconds of each worker's start.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 
 log = structlog.get_logger(__name__)
+
+_MIXING = {"render", "gpu", "test-jobs"}  # queues of which jobs come to be mixed
 
 app = Celery("voicereel")
 app.conf.update(settings.CELERY)
@@ -39,11 +45,18 @@ def _keep_our_logging(**_: Any) -> None:
 def _log_as_of_the_request(task: Any, **_: Any) -> None:
     """A task's log lines carry the id and the trace of the request that asked for it."""
     take_up(task.request.headers or {})
+    task.request.began = time.monotonic()
 
 
 @task_postrun.connect
-def _log_as_of_nobody(**_: Any) -> None:
+def _log_as_of_nobody(task: Any, state: str | None, **_: Any) -> None:
     take_up({})
+    from voicereel_site import metrics  # the web's processes say first where theirs are
+
+    outcome = "succeeded" if state == "SUCCESS" else "failed"
+    metrics.TASKS.labels(task.name, outcome).inc()
+    queue = (task.request.delivery_info or {}).get("routing_key") or "default"
+    metrics.TASK_SECONDS.labels(queue).observe(time.monotonic() - task.request.began)
 
 
 @celeryd_after_setup.connect
@@ -51,11 +64,17 @@ def _get_ready(instance: Any, **_: Any) -> None:
     """Before it takes its first message, a GPU's worker loads and warms up the engine."""
     from accounts.tenancy import warn_unless_protected  # needs Django to be set up
 
-    if "operations" not in instance.app.amqp.queues.consume_from:
+    if "operations" in instance.app.amqp.queues.consume_from:
+        from synthesis.fleet_metrics import FleetCollector
+
+        FleetCollector.begin()
+    else:
         warn_unless_protected()
     try:
-        if settings.METRICS_PORT:
-            start_http_server(settings.METRICS_PORT)
+        inner_port.begin()
+        tracing.begin("worker")
+        if _MIXING.intersection(instance.app.amqp.queues.consume_from):
+            import_module("synthesis.audio")  # or the first job would wait for it
         if _has_the_gpu(instance.app):
             from synthesis.engines.fish.engine import warm_up
 
@@ -74,6 +93,11 @@ def _has_the_gpu(worker_app: Celery) -> bool:
 @worker_ready.connect
 def _say_ready(sender: Any, **_: Any) -> None:
     """From here on it takes messages, and ends as asked: before, a SIGTERM would just kill it."""
+    from synthesis.workers import Presence
+
+    presence = Presence(list(sender.app.amqp.queues.consume_from))
+    presence.begin()
+    worker_shutting_down.connect(lambda **_: presence.end(), weak=False)
     if _has_the_gpu(sender.app):
         from synthesis.engines.fish import metrics
 

@@ -13,20 +13,28 @@ from django.core.exceptions import (
     TooManyFieldsSent,
     TooManyFilesSent,
 )
+from django.forms import BaseForm
 from django.http import (
     Http404,
     HttpRequest,
+    HttpResponse,
     HttpResponseBase,
     JsonResponse,
     UnreadablePostError,
 )
 from django.http.multipartparser import MultiPartParserError
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, gettext_noop
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
 from rest_framework.response import Response
 
+from voicereel_site.metrics import OUTAGES
 from voicereel_site.outages import RETRY_AFTER_S, outage_of
 from voicereel_site.request_log import current_request_id
+from voicereel_site.stored_text import translated
 
 log = structlog.get_logger(__name__)
 
@@ -70,8 +78,33 @@ class Refusal(Exception):
 
 
 def not_found(what: str) -> Refusal:
-    """The 404 for an id that does not exist here, or exists for another tenant: they look alike."""
-    return Refusal("not_found", f"There is no such {what}.", status=404)
+    """The 404 for an id that does not exist here, or exists for another tenant: they look alike.
+
+    what: one of THINGS.
+    """
+    detail = _("There is no such %(what)s.") % {"what": _(what)}
+    return Refusal("not_found", detail, status=404)
+
+
+# What there may be none of.
+THINGS = (
+    gettext_noop("clip"),
+    gettext_noop("comparison"),
+    gettext_noop("delivery"),
+    gettext_noop("draft"),
+    gettext_noop("endpoint"),
+    gettext_noop("erasure"),
+    gettext_noop("export"),
+    gettext_noop("file"),
+    gettext_noop("invitation"),
+    gettext_noop("invoice"),
+    gettext_noop("job"),
+    gettext_noop("key"),
+    gettext_noop("member"),
+    gettext_noop("recording"),
+    gettext_noop("report"),
+    gettext_noop("speaker"),
+)
 
 
 def problem(
@@ -91,9 +124,17 @@ def problem(
     return body
 
 
+def summed_up(errors: Sequence[FieldError]) -> str:
+    """The first thing wrong, and how many more there are."""
+    if len(errors) == 1:
+        return errors[0].detail
+    more = {"first": errors[0].detail, "count": len(errors) - 1}
+    return _("%(first)s %(count)s more below.") % more
+
+
 def _encodable(text: str) -> str:
     """What a customer sent may be quoted to them, and half a surrogate pair has no UTF-8."""
-    return text.encode("utf-8", "replace").decode()
+    return str(text).encode("utf-8", "replace").decode()  # which may be translated only now
 
 
 def _escape(part: object) -> str:
@@ -133,12 +174,31 @@ def line_id_at(pointer: str, body: Any) -> str | None:
     return str(index + 1)
 
 
+def refusal_of(exc: exceptions.ValidationError | Refusal) -> Refusal:
+    """What is wrong, as a page says it: of what DRF found, the first sentence, and where the others are."""
+    if isinstance(exc, Refusal):
+        return exc
+    errors = _flatten(exc.detail, "", None)
+    return Refusal("validation_error", errors[0].detail, errors=errors)
+
+
+def show_on_form(form: BaseForm, errors: Sequence[FieldError]) -> None:
+    """Show what is wrong beside the fields of a form, and what is of none of them above."""
+    for error in errors:
+        name = error.pointer.removeprefix("/").partition("/")[0]
+        form.add_error(name if name in form.fields else None, error.detail)
+
+
 def _validation_problem(exc: exceptions.ValidationError, body: Any) -> tuple[int, dict[str, Any]]:
     errors = _flatten(exc.detail, "", body)
     first = errors[0]
-    where = f" ({first.pointer})" if first.pointer else ""
-    more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
-    detail = f"{first.detail.rstrip('.')}{where}{more}."
+    detail = first.detail.rstrip(".")
+    if first.pointer:
+        detail = f"{detail} ({first.pointer})"
+    if more := len(errors) - 1:
+        detail = _("%(first)s and %(count)s more.") % {"first": detail, "count": more}
+    else:
+        detail = f"{detail}."
     return 422, problem(422, "validation_error", detail, errors[:1000])
 
 
@@ -157,23 +217,27 @@ def problem_from_exception(exc: Exception, context: Mapping[str, Any]) -> Respon
                 sent = None
             status, body = _validation_problem(exc, sent)
         case exceptions.ParseError():
-            detail = f"The body could not be parsed: {exc.detail}"
+            detail = _("The body could not be parsed: %(error)s") % {
+                "error": translated(str(exc.detail))
+            }
             status, body = 400, problem(400, "validation_error", detail)
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
             status, body = 401, problem(401, "invalid_api_key", str(exc.detail))
             headers["WWW-Authenticate"] = 'Bearer realm="voicereel"'
         case exceptions.PermissionDenied() | PermissionDenied():
-            detail = "This key may not do that."
+            detail = _("This key may not do that.")
             status, body = 403, problem(403, "insufficient_scope", detail)
         case exceptions.NotFound() | Http404():
-            status, body = 404, problem(404, "not_found", "There is nothing at this address.")
+            detail = _("There is nothing at this address.")
+            status, body = 404, problem(404, "not_found", detail)
         case exceptions.MethodNotAllowed():
             status, body = 405, problem(405, "method_not_allowed", str(exc.detail))
         case exceptions.UnsupportedMediaType():
-            detail = f"{exc.detail} Send the content type that the API reference names."
+            detail = _("%(error)s Send the content type that the API reference names.")
+            detail %= {"error": exc.detail}
             status, body = 415, problem(415, "validation_error", detail)
         case RequestDataTooBig() | TooManyFilesSent() | TooManyFieldsSent():
-            detail = "The request is larger, or has more parts, than this route takes."
+            detail = _("The request is larger, or has more parts, than this route takes.")
             status, body = 413, problem(413, "payload_too_large", detail)
         case SuspiciousOperation() | UnreadablePostError() | MultiPartParserError():
             status, body = 400, problem(400, "validation_error", _UNREADABLE)
@@ -188,21 +252,31 @@ def problem_from_exception(exc: Exception, context: Mapping[str, Any]) -> Respon
     return response
 
 
-_UNREADABLE = "The request could not be read."
+_UNREADABLE = gettext_lazy("The request could not be read.")
 
 
 def _unavailable(what: str, exc: Exception) -> dict[str, Any]:
     log.error("outage", what=what, error=type(exc).__name__)
-    detail = (
-        f"A part of the service ({what}) does not answer at the moment. Try again in "
-        f"{RETRY_AFTER_S} s; with an Idempotency-Key nothing is done twice."
-    )
+    OUTAGES.labels(what).inc()
+    detail = _(
+        "A part of the service (%(what)s) does not answer at the moment. Try again in "
+        "%(seconds)s s; with an Idempotency-Key nothing is done twice."
+    ) % {"what": _(what), "seconds": RETRY_AFTER_S}
     return problem(503, "service_unavailable", detail)
+
+
+# What may be down (voicereel_site.outages).
+PARTS = (
+    gettext_noop("broker"),
+    gettext_noop("database"),
+    gettext_noop("disk"),
+    gettext_noop("storage"),
+)
 
 
 def unavailable_response(down: Sequence[str], checks: Mapping[str, str]) -> JsonResponse:
     """The 503 of a readiness check: a problem that names what is down, with every check's result."""
-    detail = f"Not ready: {', '.join(down)}."
+    detail = _("Not ready: %(parts)s.") % {"parts": ", ".join(_(what) for what in down)}
     body = problem(503, "service_unavailable", detail) | {"checks": dict(checks)}
     response = _plain(body)
     response["Retry-After"] = str(RETRY_AFTER_S)
@@ -228,7 +302,7 @@ class OutageMiddleware:
 
 
 def _internal() -> dict[str, Any]:
-    detail = "Something went wrong on our side. Try again; if it stays, tell us the request_id."
+    detail = _("Something went wrong on our side. Try again; if it stays, tell us the request_id.")
     return problem(500, "internal_error", detail)
 
 
@@ -241,29 +315,57 @@ def problem_response(status: int, code: str, detail: str) -> JsonResponse:
     return _plain(problem(status, code, detail))
 
 
+def refusal_response(exc: Refusal | exceptions.ValidationError, sent: Any = None) -> JsonResponse:
+    """A refusal, or what is wrong with a body that was sent, from a view that is not one of DRF's."""
+    if isinstance(exc, exceptions.ValidationError):
+        _, body = _validation_problem(exc, sent)
+    else:
+        body = problem(exc.status, exc.code, exc.detail, exc.errors)
+    return _plain(body)
+
+
 def method_not_allowed(request: HttpRequest, allowed: Sequence[str]) -> JsonResponse:
     """The 405 of a view that is not one of DRF's."""
-    detail = f"Method {request.method} is not allowed here; use {' or '.join(allowed)}."
+    detail = _("Method %(method)s is not allowed here; use %(allowed)s.") % {
+        "method": request.method,
+        "allowed": _(" or ").join(allowed),
+    }
     response = problem_response(405, "method_not_allowed", detail)
     response["Allow"] = ", ".join(allowed)
     return response
 
 
-def handler400(request: HttpRequest, exception: Exception) -> JsonResponse:
+def handler403(request: HttpRequest, exception: Exception) -> JsonResponse:
+    return problem_response(403, "insufficient_scope", _("This is not allowed."))
+
+
+def _wants_page(request: HttpRequest) -> bool:
+    return "text/html" in request.headers.get("Accept", "") and not request.path.startswith("/v1/")
+
+
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _wants_page(request):
+        refusal = Refusal("validation_error", str(_UNREADABLE), 400)
+        return render(request, "pages/refused.html", {"refusal": refusal}, status=400)
     return problem_response(400, "validation_error", _UNREADABLE)
 
 
-def handler403(request: HttpRequest, exception: Exception) -> JsonResponse:
-    return problem_response(403, "insufficient_scope", "This is not allowed.")
-
-
-def handler404(request: HttpRequest, exception: Exception) -> JsonResponse:
-    detail = "There is nothing at this address. The API begins at /v1/."
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _wants_page(request):
+        return render(request, "pages/missing.html", status=404)
+    detail = _("There is nothing at this address. The API begins at /v1/.")
     return problem_response(404, "not_found", detail)
 
 
-def handler500(request: HttpRequest) -> JsonResponse:
-    return _plain(_internal())
+def handler500(request: HttpRequest) -> HttpResponseBase:
+    # Called while the exception is handled; Django's own line about it is switched off, as it has the path.
+    log.exception("request.failed")
+    body = _internal()
+    if _wants_page(request):
+        # Without the frame: what failed may be what the frame needs.
+        page = render_to_string("pages/broken.html", {"request_id": body["request_id"]})
+        return HttpResponse(page, status=500)
+    return _plain(body)
 
 
 _NEGOTIATION = DefaultContentNegotiation()

@@ -24,10 +24,55 @@ _SPEAKER_SHOWN = {
     "failure_reasons": [],
     "reference_ms": 45_000,
     "transcript": None,
+    "default_speed": 1.0,
+    "speaks_as": None,
     "metadata": {"contract": "2026-114"},
     "consent_at": "2026-11-25T09:00:00Z",
     "consent_version": "2026-11",
     "created_at": "2026-11-25T09:00:00Z",
+}
+_COMPARISON_SHOWN: dict[str, Any] = {
+    "id": "cmp_01k9zrf4d2m7v8q3x6c1b5n0ga",
+    "title": "Which voice for the morning show?",
+    "status": "open",
+    "texts": ["Good morning, and welcome.", "It is seven o'clock."],
+    "listen_url": "https://api.example.com/listen/WyJ0ZW5f...:3q2-7w",
+    "votes": 40,
+    "listeners": 20,
+    "variants": [
+        {
+            "position": 0,
+            "label": "as it is",
+            "speaker_id": _SPEAKER,
+            "speed": 1.0,
+            "job_id": _JOB,
+            "share": 0.2,
+        },
+        {
+            "position": 1,
+            "label": "a little faster",
+            "speaker_id": _SPEAKER,
+            "speed": 1.15,
+            "job_id": "job_01k9zrb9p2w6y4t8s1g3h5k7mn",
+            "share": 0.8,
+        },
+    ],
+    "pairs": [
+        {
+            "first": 0,
+            "second": 1,
+            "votes": 40,
+            "rate": 0.2,
+            "low": 0.0842,
+            "high": 0.3841,
+            "verdict": "second",
+        }
+    ],
+    "leader": 1,
+    "is_decided": True,
+    "winner": None,
+    "created_at": "2026-11-25T09:05:00Z",
+    "closed_at": None,
 }
 _LINK = "https://api.example.com/v1/files/WyJ0ZW5f...:3q2-7w"
 _JOB_SHOWN: dict[str, Any] = {
@@ -310,6 +355,17 @@ EXAMPLES: dict[str, Any] = {
         "metadata": {"project": "podcast"},
     },
     "JobResponse": _JOB_SHOWN,
+    "CreateComparisonRequest": {
+        "title": "Which voice for the morning show?",
+        "texts": ["Good morning, and welcome.", "It is seven o'clock."],
+        "variants": [
+            {"speaker_id": _SPEAKER, "label": "as it is"},
+            {"speaker_id": _SPEAKER, "speed": 1.15, "label": "a little faster"},
+        ],
+    },
+    "ComparisonResponse": _COMPARISON_SHOWN,
+    "ComparisonPage": {"data": [_COMPARISON_SHOWN], "next_cursor": None},
+    "ChooseWinnerRequest": {"position": 1},
     "JobPage": {
         "data": [_JOB_SHOWN],
         "next_cursor": "am9iXzAxazl6cmI4aG40dDZzMmYwZzdqM3A1cXhk",
@@ -355,6 +411,37 @@ EXAMPLES: dict[str, Any] = {
         "by_key": [_DAY_SHOWN | {"api_key_id": _KEY}],
         "by_speaker": [_DAY_SHOWN | {"speaker_id": _SPEAKER}],
         "by_project": [_DAY_SHOWN | {"project": "podcast"}],
+    },
+    "ServiceLevelResponse": {
+        "month": "2026-11",
+        "time_zone": "UTC",
+        "until": "2026-11-02T08:00:00Z",
+        "availability": {
+            "percent": "99.75",
+            "promised_percent": "99.9",
+            "intervals": 384,
+            "affected_intervals": 2,
+            "requests": 18_402,
+            "failures": 31,
+        },
+        "processing": {
+            "percent": "100",
+            "promised_percent": "99.9",
+            "jobs": 211,
+            "late": 0,
+            "at_least_ms": 60_000,
+            "audio_factor": 2,
+        },
+        "days": [
+            {"date": "2026-11-01", "percent": "99.666666"},
+            {"date": "2026-11-02", "percent": "100"},
+        ],
+        "credit": {
+            "percent": 10,
+            "amount_minor": 1_869,
+            "currency": "USD",
+            "status": "proposed",
+        },
     },
     "InvoiceResponse": _INVOICE_SHOWN,
     "InvoicePage": {"data": [_INVOICE_SHOWN], "next_cursor": None},

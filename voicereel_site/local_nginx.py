@@ -6,6 +6,7 @@
 
 import argparse
 import ipaddress
+import os
 import shutil
 import socket
 import subprocess
@@ -137,16 +138,18 @@ class LocalNginx:
         if plain_port is not None:
             target = f"https://127.0.0.1:{port}$request_uri"
             redirect = f"server {{ listen 127.0.0.1:{plain_port}; return 308 {target}; }}"
+        # Started by root, nginx would work as somebody who may not enter our folders.
+        user = "user root;" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(
             f"""
-            daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;
+            {user} daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;
             events {{ worker_connections 512; }}
             http {{
                 access_log off;
                 client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
                 fastcgi_temp_path {folder}/1; uwsgi_temp_path {folder}/2; scgi_temp_path {folder}/3;
                 include voicereel.conf;
-                upstream voicereel_web {{ {web} keepalive 32; }}
+                upstream voicereel_web {{ {web} keepalive 32; keepalive_timeout 1s; }}
                 upstream voicereel_console {{ server 127.0.0.1:{console_port or web_ports[0]}; }}
                 server {{ {listen} include voicereel-locations.conf; }}
                 {redirect}

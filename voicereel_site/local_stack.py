@@ -44,13 +44,14 @@ def port_is_busy(port: int) -> bool:
 
 
 class LocalStack:
-    """Migrates, then runs granian, a Celery worker, the relay and the dispatcher until the block ends.
+    """Migrates, then runs a web server, a Celery worker, the relay and the dispatcher until the block ends.
 
     environment: on top of this process's own; log: where they write, default this terminal.
     owner, operators: on top of that, the DATABASE_URL of whoever migrates, and of operators' processes,
     where these have database roles of their own (docker/postgres/roles.sql); the worker that looks at
     all tenants' rows is a second one then. niceness: of workers; speaking takes all the processor that it
-    gets, and where both run on one machine requests had better go first.
+    gets, and where both run on one machine requests had better go first. metrics: each process answers on
+    an inner port, ``metrics_ports`` by its name. migrate: unless the database is as this version has it.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class LocalStack:
         owner: Mapping[str, str] | None = None,
         operators: Mapping[str, str] | None = None,
         niceness: int = 0,
+        metrics: bool = False,
+        migrate: bool = True,
     ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -70,6 +73,9 @@ class LocalStack:
         self._owner = {**self.environment, **(owner or {})}
         self.operators = {**self.environment, **(operators or {})}
         self._niceness = niceness
+        self._has_metrics = metrics
+        self._migrates = migrate
+        self.metrics_ports: dict[str, int] = {}
         self._log = log
         self.log_name = "" if log is None else str(log.name)
         self.web: subprocess.Popen[bytes] | None = None
@@ -109,12 +115,9 @@ class LocalStack:
         port: of one beside the stack's own, which whoever asks for it ends.
         """
         process = self._start(
-            *("-m", "granian", "--interface", "wsgi", application),
-            *("--host", "127.0.0.1", "--port", str(port or self.port)),
-            *("--workers", str(workers), "--blocking-threads", "2"),
-            *("--no-access-log", "--log-level", "warning"),
-            # A worker that is killed for its memory, say, must not end its neighbour.
-            *("--respawn-failed-workers", "--respawn-interval", "0.5"),
+            "web",
+            *("-m", "voicereel_site.web_server", application),
+            *("--port", str(port or self.port), "--workers", str(workers)),
         )
         if port is None:
             self.web = process
@@ -125,9 +128,8 @@ class LocalStack:
         """The operators' web process, where it is one of its own. Returns its port."""
         port = free_port()
         self.console = self._start(
-            *("-m", "granian", "--interface", "wsgi", "voicereel_site.wsgi:application"),
-            *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-            *("--blocking-threads", "2", "--no-access-log", "--log-level", "warning"),
+            "console",
+            *("-m", "voicereel_site.web_server", "--port", str(port), "--workers", "1"),
             environment={**self.operators, "VOICEREEL_CONSOLE": "true"},
         )
         self._wait_until_answers(self.console, f"http://127.0.0.1:{port}")
@@ -146,22 +148,30 @@ class LocalStack:
             queues.append("operations")
         elif self.operations is None:
             self.operations = self._celery(
+                "operations",
                 "voicereel_site",
                 *("-B", "--concurrency", "2", "--queues", "operations"),
                 environment=self.operators,
             )
         self.worker = self._celery(
-            application, *beat, "--concurrency", "4", "--queues", ",".join(queues)
+            "worker", application, *beat, "--concurrency", "4", "--queues", ",".join(queues)
         )
 
     def start_engine(self, application: str = "voicereel_site") -> None:
         """The worker of a GPU: so many jobs share its batch."""
-        self.engine = self._celery(application, "--concurrency", "32", "--queues", "gpu,voices")
+        self.engine = self._celery(
+            "engine", application, "--concurrency", "32", "--queues", "gpu,voices"
+        )
 
     def _celery(
-        self, application: str, *arguments: str, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        application: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         process = self._start(
+            name,
             *("-m", "celery", "--quiet", "-A", application, "worker", "--pool", "threads"),
             *("--without-heartbeat", "--without-gossip", "--without-mingle"),
             *arguments,
@@ -177,19 +187,25 @@ class LocalStack:
 
     def start_relay(self) -> None:
         """Publishes what the fast path did not, and deletes files."""
-        self.relay = self._start("manage.py", "relay", environment=self.operators)
+        self.relay = self._start("relay", "manage.py", "relay", environment=self.operators)
 
     def start_dispatcher(self) -> None:
         """Hands jobs to workers, tenants in turn."""
-        self.dispatcher = self._start("manage.py", "dispatch", environment=self.operators)
+        self.dispatcher = self._start(
+            "dispatcher", "manage.py", "dispatch", environment=self.operators
+        )
 
     def _start(
-        self, *command: str, environment: Mapping[str, str] | None = None
+        self, name: str, *command: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
+        environment = environment or self.environment
+        if self._has_metrics:
+            port = self.metrics_ports.setdefault(name, free_port())
+            environment = {**environment, "VOICEREEL_METRICS_PORT": str(port)}
         return subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
-            env=environment or self.environment,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -234,7 +250,10 @@ class LocalStack:
         running = list(self.running().values())
         for process in running:
             if process.poll() is None:
-                process.terminate()
+                # The web processes have no proxy before them that must not notice.
+                process.send_signal(
+                    signal.SIGINT if process in (self.web, self.console) else signal.SIGTERM
+                )
         deadline = time.monotonic() + _STOP_S
         for process in running:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -244,7 +263,8 @@ class LocalStack:
         self.engine = self.operations = self.console = None
 
     def __enter__(self) -> Self:
-        self._manage(["migrate", "--verbosity", "0"], self._owner)
+        if self._migrates:
+            self._manage(["migrate", "--verbosity", "0"], self._owner)
         try:
             self.start_worker()
             self.start_relay()

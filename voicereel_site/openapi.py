@@ -1,21 +1,14 @@
 """What drf-spectacular cannot know by itself: problems, limits, examples, and the guides."""
 
-import json
-from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
-from django.conf import settings
 from drf_spectacular.openapi import AutoSchema
 
-from accounts.plans import ALLOWANCES
-from accounts.scopes import ROLE_SCOPES, Role, Scope
-from billing.list_prices import LIST_PRICES
-from billing.money import shown
 from voicereel_site.examples import ANSWERS, EXAMPLES
+from voicereel_site.guides import GUIDES, guide_text
 from voicereel_site.problems import PROBLEMS
 
-_GUIDES = settings.BASE_DIR / "templates/docs"
 _PROBLEM_TYPE = "application/problem+json"
 
 PROBLEM = {
@@ -150,14 +143,19 @@ _LINKS = {
         ),
     ),
     "createKey": ("key_id", ("getKey", "rotateKey", "revokeKey")),
+    "createComparison": (
+        "comparison_id",
+        ("getComparison", "closeComparison", "chooseWinner", "deleteComparison"),
+    ),
     "createExport": ("export_id", ("getExport",)),
     "invite": ("invitation_id", ("withdrawInvitation",)),
 }
-_MAY_COST_TOO_MUCH = {"retryJob", "synthesize"}
+_MAY_COST_TOO_MUCH = {"createComparison", "retryJob", "synthesize"}
 _MAY_BE_TOO_LATE = {
     "addCard",
     "cancelJob",
     "changeMember",
+    "createComparison",
     "createExport",
     "createWebhookEndpoint",
     "invite",
@@ -222,67 +220,6 @@ def _problem_example(status: int, code: str) -> dict[str, Any]:
     return problem
 
 
-def _guides() -> str:
-    """The guides as the document's description: Markdown, whose headings the reference page lists."""
-    codes = "\n".join(
-        f"| `{code}` | {' '.join(map(str, kind.statuses)) or '-'} | {kind.meaning} |"
-        for code, kind in PROBLEMS.items()
-    )
-    plans = "\n".join(
-        f"| {plan} | {allowed.requests:,} in {allowed.window_s} s | {allowed.jobs:,} | "
-        f"{allowed.lines:,} | {allowed.in_hand} | {allowed.weight} |"
-        for plan, allowed in ALLOWANCES.items()
-    )
-    roles = "\n".join(
-        f"| `{scope}` | "
-        + " | ".join("x" if scope in ROLE_SCOPES[r] else "" for r in Role.values)
-        + " |"
-        for scope in Scope.values
-    )
-    head = "| scope | " + " | ".join(Role.values) + " |\n" + "| --- " * (len(Role.values) + 1) + "|"
-    problem = json.dumps(EXAMPLES["Problem"], indent=2)
-    pages = [
-        (_GUIDES / f"{name}.md").read_text()
-        for name in (
-            "start",
-            "captions",
-            "errors",
-            "limits",
-            "billing",
-            "webhooks",
-            "people",
-            "privacy",
-            "signatures",
-        )
-    ]
-    text = "\n".join(pages)
-    for place, value in (
-        ("{codes}", codes),
-        ("{plans}", plans),
-        ("{prices}", _prices()),
-        ("{problem}", problem),
-        ("{roles}", f"{head}\n{roles}"),
-    ):
-        text = text.replace(place, value)
-    return text
-
-
-def _prices() -> str:
-    """The list's first prices, as the table of the guide has them: no database is asked."""
-    rows = []
-    for plan, (hours, currencies, ends) in LIST_PRICES.items():
-        for currency, (base_fee, minutes) in currencies.items():
-            tiers = []
-            for end, minute in zip(ends, minutes, strict=True):
-                upto = "" if end is None else f" up to {end * 60:,} min"
-                tiers.append(f"{shown(Decimal(minute), currency, places=2)}{upto}")
-            rows.append(
-                f"| {plan} | {currency} | {shown(base_fee, currency)} | {round(hours * 60):,} min | "
-                f"{', then '.join(tiers) or 'nothing beyond'} |"
-            )
-    return "\n".join(rows)
-
-
 def complete_document(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Says in the document what the serializers do, and what is common to all operations.
 
@@ -312,5 +249,5 @@ def complete_document(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         "Problem": _problem_response(None),
         **{f"Problem{status}": _problem_response(status) for status in sorted(refused)},
     }
-    result["info"]["description"] = _guides()
+    result["info"]["description"] = "\n".join(guide_text(name) for name in GUIDES)
     return result

@@ -2,10 +2,11 @@
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from accounts.identifiers import is_id
@@ -37,7 +38,7 @@ def _decode(cursor: str) -> str:
     except (binascii.Error, ValueError):
         last_id = ""
     if not is_id(last_id):
-        detail = "This cursor is not one of ours. Start again without a cursor."
+        detail = _("This cursor is not one of ours. Start again without a cursor.")
         raise Refusal("validation_error", detail, errors=[FieldError("/cursor", detail)])
     return last_id
 
@@ -50,6 +51,15 @@ def page(
     Ids are time-ordered, so the id is both the order and the cursor: rows added or removed
     between two pages neither repeat nor hide others.
     """
+    return page_of(rows, query, lambda found: [shape(row) for row in found])
+
+
+def page_of(
+    rows: QuerySet[Row],
+    query: dict[str, Any],
+    shape: Callable[[Sequence[Row]], list[dict[str, Any]]],
+) -> dict[str, Any]:
+    """As ``page``, of rows that are shaped all together."""
     if cursor := query.get("cursor"):
         rows = rows.filter(pk__lt=_decode(cursor))
     return _page(list(rows.order_by("-pk")[: query["limit"] + 1]), query["limit"], shape)
@@ -69,13 +79,16 @@ def prepared_page(
     before = [_decode(query["cursor"])] if query.get("cursor") else []
     # One of two sizes: there is a statement for each.
     most = next(size for size in (_USUAL, _MOST) if limit <= size)
-    return _page(rows(tenant_id, most + 1, *before)[: limit + 1], limit, shape)
+    found = rows(tenant_id, most + 1, *before)[: limit + 1]
+    return _page(found, limit, lambda shown: [shape(row) for row in shown])
 
 
-def _page(found: list[Row], limit: int, shape: Callable[[Row], dict[str, Any]]) -> dict[str, Any]:
+def _page(
+    found: list[Row], limit: int, shape: Callable[[Sequence[Row]], list[dict[str, Any]]]
+) -> dict[str, Any]:
     more = len(found) > limit
     found = found[:limit]
     return {
-        "data": [shape(row) for row in found],
+        "data": shape(found),
         "next_cursor": _encode(str(found[-1].pk)) if more else None,
     }

@@ -11,17 +11,19 @@ from collections.abc import Callable, Mapping
 import structlog
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from voicereel_site import tracing
+
 log = structlog.get_logger("voicereel.request")
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 # W3C Trace Context, 3.2: version, trace-id, parent-id, flags. Version ff is invalid, later versions may
 # add fields behind these, and ids of zeros alone stand for none.
 _TRACEPARENT = re.compile(
-    r"(?!ff)(?P<version>[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}"
+    r"(?!ff)(?P<version>[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})-(?P<parent>(?!0{16})[0-9a-f]{16})"
     r"-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
 )
 _WITHOUT_CONTENT = {204, 304}  # RFC 9110, 8.6: not even a length of 0
-_CARRIED = ("request_id", "trace_id", "trace_flags")
+_CARRIED = ("request_id", "trace_id", "span_id", "trace_flags")
 
 
 def current_request_id() -> str | None:
@@ -48,7 +50,11 @@ def _trace(header: str) -> dict[str, str]:
     match = _TRACEPARENT.fullmatch(header.strip())
     if match is None or (match["version"] == "00" and match["more"]):
         return {}
-    return {"trace_id": match["trace"], "trace_flags": match["flags"]}
+    return {
+        "trace_id": match["trace"],
+        "span_id": match["parent"],
+        "trace_flags": match["flags"],
+    }
 
 
 class RequestLogMiddleware:
@@ -65,18 +71,23 @@ class RequestLogMiddleware:
         request_id = given if _SAFE_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         take_up({"request_id": request_id} | _trace(request.META.get("HTTP_TRACEPARENT", "")))
         started = time.perf_counter()
-        response = self.get_response(request)
-        response["X-Request-ID"] = request_id
-        if isinstance(response, HttpResponse) and response.status_code not in _WITHOUT_CONTENT:
-            # Or the server sends it in chunks, which takes a write more.
-            response.headers.setdefault("Content-Length", str(len(response.content)))
-        route = getattr(request.resolver_match, "route", None)
-        log.info(
-            "request",
-            method=request.method,
-            route=route,
-            status=response.status_code,
-            duration_ms=round((time.perf_counter() - started) * 1000, 1),
-        )
+        with tracing.span(request.method or "", "SERVER") as span:
+            response = self.get_response(request)
+            response["X-Request-ID"] = request_id
+            if isinstance(response, HttpResponse) and response.status_code not in _WITHOUT_CONTENT:
+                # Or the server sends it in chunks, which takes a write more.
+                response.headers.setdefault("Content-Length", str(len(response.content)))
+            route = getattr(request.resolver_match, "route", None)
+            if span is not None:
+                span.update_name(f"{request.method} /{route or ''}")
+                span.set_attribute("http.route", f"/{route or ''}")
+                span.set_attribute("http.response.status_code", response.status_code)
+            log.info(
+                "request",
+                method=request.method,
+                route=route,
+                status=response.status_code,
+                duration_ms=round((time.perf_counter() - started) * 1000, 1),
+            )
         structlog.contextvars.clear_contextvars()
         return response

@@ -8,6 +8,8 @@ from types import FrameType
 import structlog
 from django.db import close_old_connections, connection
 
+from voicereel_site import inner_port
+from voicereel_site.metrics import OUTAGES
 from voicereel_site.outages import outage_of
 
 log = structlog.get_logger(__name__)
@@ -26,6 +28,7 @@ def run_rounds(name: str, one_round: Callable[[], int], *, busy_s: float, idle_s
     def stop(number: int, frame: FrameType | None) -> None:
         stopping.set()
 
+    inner_port.begin()
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     wait_s = 0.0
@@ -37,5 +40,7 @@ def run_rounds(name: str, one_round: Callable[[], int], *, busy_s: float, idle_s
             # Whatever it is, it must not be the end of the only one who does this.
             what = outage_of(exc)
             log.error(f"{name}.failed", outage=what, exc_info=None if what else exc)
+            if what:
+                OUTAGES.labels(what).inc()
             connection.close()
             wait_s = _AFTER_A_FAILURE_S

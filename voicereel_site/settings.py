@@ -2,13 +2,14 @@
 
 With no variables set this is the embedded profile: SQLite, local disk under ``var/``, no Redis,
 the CPU engine. ``DATABASE_URL``, ``REDIS_URL``, ``VOICEREEL_S3_BUCKET`` and the rest make it the
-production profile; nothing else tells the two apart.
+production profile. ``VOICEREEL_ENVIRONMENT`` says whether unsafe values are refused.
 """
 
 import logging
 import os
 import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,87 +20,62 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config as S3ClientConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
 
+from voicereel_site.environment import environment_of, read_environment
 from voicereel_site.log_lines import LineLogger
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+# name=(type, value when unset). What each is for: templates/docs/settings.md.
 env = environ.Env(
-    # name=(type, value when unset)
-    DATABASE_URL=(str, ""),  # postgres://user:password@host:5432/name; unset: SQLite under var/
-    REDIS_URL=(str, ""),  # redis://host:6379/0; unset: messages are files under var/
-    # Scratch files, and everything that the embedded profile keeps; a disk of its own serves best.
+    VOICEREEL_ENVIRONMENT=(str, ""),
+    DATABASE_URL=(str, ""),
+    REDIS_URL=(str, ""),
     VOICEREEL_VAR=(str, str(BASE_DIR / "var")),
-    VOICEREEL_SECRET_KEY=(str, ""),  # signs links; unset: made once and kept in var/
-    VOICEREEL_API_KEY_PEPPER=(str, ""),  # keys are stored as HMACs under it; unset: as above
-    # What encrypts signing secrets: the first encrypts, all decrypt; unset: as above
+    VOICEREEL_SECRET_KEY=(str, ""),
+    VOICEREEL_API_KEY_PEPPER=(str, ""),
     VOICEREEL_ENCRYPTION_KEYS=(list, []),
     VOICEREEL_ALLOWED_HOSTS=(list, ["127.0.0.1", "localhost", "[::1]"]),
-    VOICEREEL_HTTPS=(bool, False),  # behind a TLS proxy that sets X-Forwarded-Proto
-    # This web process has the operators' console, /admin/, and a database login in their role. In
-    # production it is one of its own, apart from the customers'.
+    VOICEREEL_HTTPS=(bool, False),
     VOICEREEL_CONSOLE=(bool, False),
-    # Where mail goes: smtp+tls://user:password@host:587; unset: it is printed, codes and all.
     VOICEREEL_MAIL_URL=(str, ""),
     VOICEREEL_MAIL_FROM=(str, "VoiceReel <noreply@localhost>"),
-    # Lines of the log go here too, from where the erasure of a tenant takes them; unset: stderr alone.
     VOICEREEL_LOG_FILE=(str, ""),
-    # How many proxies stand before the web process, each of which adds to X-Forwarded-For.
     VOICEREEL_TRUSTED_PROXIES=(int, 0),
-    # Networks (CIDR) that are not public and that webhooks may go to all the same, over http too.
     VOICEREEL_WEBHOOK_NETWORKS=(list, []),
     VOICEREEL_LOG_LEVEL=(str, "INFO"),
-    VOICEREEL_ENGINE=(str, "kokoro"),  # kokoro | fish | tone
-    # kokoro: lines spoken at the same time; fish: processes that find English word times
+    VOICEREEL_ENGINE=(str, "kokoro"),
     VOICEREEL_ENGINE_THREADS=(int, os.cpu_count() or 1),
-    KOKORO_MODEL_PATH=(str, ""),  # the official kokoro-v1.0 ONNX file instead of the packaged one
-    FISH_CHECKPOINT_DIR=(str, ""),  # a folder with the four files of fish-speech 1.5
-    FISH_DEVICE=(str, ""),  # cuda | cuda:1 | cpu; unset: the GPU if there is one
-    # A faster-whisper model on this machine, which transcribes references sent without a transcript.
+    KOKORO_MODEL_PATH=(str, ""),
+    FISH_CHECKPOINT_DIR=(str, ""),
+    FISH_DEVICE=(str, ""),
     VOICEREEL_RECOGNISER_MODEL=(str, ""),
-    # Beyond so many lines of all tenants in the queue, new jobs are refused: system_busy.
     VOICEREEL_MOST_WAITING_LINES=(int, 100_000),
-    VOICEREEL_METRICS_PORT=(int, 0),  # a worker's own metrics for Prometheus; unset: none
-    # Who asks for money, as invoices name them; country: ISO 3166-1. tax_id: in Korea the business
-    # registration number; bank: what a transfer needs to know.
+    VOICEREEL_METRICS_PORT=(int, 0),
+    VOICEREEL_OTLP_ENDPOINT=(str, ""),
     VOICEREEL_SELLER_NAME=(str, "VoiceReel (seller not set)"),
     VOICEREEL_SELLER_ADDRESS=(str, ""),
     VOICEREEL_SELLER_COUNTRY=(str, "KR"),
     VOICEREEL_SELLER_TAX_ID=(str, ""),
     VOICEREEL_SELLER_REPRESENTATIVE=(str, ""),
     VOICEREEL_SELLER_BANK=(str, ""),
-    # Cards by Stripe; unset: everything is paid by transfer.
     VOICEREEL_STRIPE_KEY=(str, ""),
-    VOICEREEL_STRIPE_WEBHOOK_SECRET=(str, ""),  # whsec_..., of the endpoint /stripe/webhook
-    VOICEREEL_STRIPE_URL=(str, ""),  # unset: Stripe's own
-    # The bucket; unset: files live under var/audio. Credentials come as boto3 finds them, such as
-    # from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or the machine's role.
+    VOICEREEL_STRIPE_WEBHOOK_SECRET=(str, ""),
+    VOICEREEL_STRIPE_URL=(str, ""),
     VOICEREEL_S3_BUCKET=(str, ""),
-    VOICEREEL_S3_ENDPOINT_URL=(str, ""),  # unset: AWS
+    VOICEREEL_S3_ENDPOINT_URL=(str, ""),
     VOICEREEL_S3_REGION=(str, ""),
-    VOICEREEL_S3_ADDRESSING_STYLE=(str, "auto"),  # auto | path | virtual
-    VOICEREEL_S3_ENCRYPTION=(str, ""),  # AES256 | aws:kms: at the server; unset: the bucket's own
-    VOICEREEL_S3_KMS_KEY_ID=(str, ""),  # with aws:kms; unset: the account's default key
+    VOICEREEL_S3_ADDRESSING_STYLE=(str, "auto"),
+    VOICEREEL_S3_ENCRYPTION=(str, ""),
+    VOICEREEL_S3_KMS_KEY_ID=(str, ""),
 )
-
-
-# The client package has variables of its own, which may be set in the same shell.
-_OF_THE_CLIENT = {"VOICEREEL_API_KEY", "VOICEREEL_SIGNING_SECRET", "VOICEREEL_URL"}
-
-
-def _refuse_unknown_variables() -> None:
-    """A misspelt variable must not pass for an unset one."""
-    unknown = sorted(
-        name for name in os.environ if name.startswith("VOICEREEL_") and name not in env.scheme
-    )
-    unknown = [name for name in unknown if name not in _OF_THE_CLIENT]
-    if unknown:
-        raise ImproperlyConfigured(
-            f"Unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(env.scheme))}."
-        )
-
-
-_refuse_unknown_variables()
+env.ENVIRON = read_environment(env.scheme)
+# From 1.29 on onnxruntime tells its maker of each model that is loaded, and keeps what it could not send on disk. It
+# looks here when it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+ENVIRONMENT = environment_of(env)
 
 VAR_DIR = Path(env("VOICEREEL_VAR")).resolve()
 # Uploads being received and audio being encoded: in one place, which is swept.
@@ -109,7 +85,7 @@ SCRATCH_DIR.mkdir(parents=True, exist_ok=True)
 
 def _secret(name: str, filename: str) -> str:
     """The variable's value; in the embedded profile a random one made once and kept in var/."""
-    if value := os.environ.get(name):
+    if value := str(env.ENVIRON.get(name, "")):
         return value
     if env("DATABASE_URL"):
         raise ImproperlyConfigured(f"{name} must be set when DATABASE_URL is.")
@@ -141,6 +117,9 @@ WSGI_APPLICATION = "voicereel_site.wsgi.application"
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("ko", "한국어")]
+LOCALE_PATHS = [BASE_DIR / "templates/locale"]
+FORMAT_MODULE_PATH = "voicereel_site.formats"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The embedded profile has one web process, for everybody.
@@ -161,9 +140,9 @@ INSTALLED_APPS = [
     "allauth.mfa",
     "allauth.usersessions",
     "csp",
+    "django_htmx",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "accounts",
     "speakers",
     "synthesis",
@@ -173,8 +152,11 @@ INSTALLED_APPS = [
 # What every request passes, and all that one with an API key does (voicereel_site.wsgi).
 API_MIDDLEWARE = [
     "voicereel_site.request_log.RequestLogMiddleware",
+    "voicereel_site.http_metrics.HttpMetricsMiddleware",
+    "voicereel_site.languages.LanguageMiddleware",
     "voicereel_site.errors.OutageMiddleware",
     "accounts.tenancy.TenantMiddleware",
+    "accounts.traffic.TrafficMiddleware",
     "accounts.audit.AuditMiddleware",
     "accounts.limits.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -184,10 +166,12 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "voicereel_site.pages.PagePolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "voicereel_site.languages.PageLanguageMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -202,16 +186,96 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "accounts.people.pages.around_every_page",
-            ]
+                "voicereel_site.pages.around_every_page",
+            ],
+            "libraries": {"shown": "voicereel_site.shown"},
+            "builtins": [
+                "django.templatetags.i18n",
+                "django.templatetags.static",
+                "voicereel_site.shown",
+            ],
         },
     }
 ]
+
+
+def _is_open(page: str, request: Any) -> bool:
+    """Whether a page of the console, or one of its model's, is looked at."""
+    open_one: str = request.resolver_match.url_name
+    of_model = page.removesuffix("changelist")
+    return open_one == page or (page != of_model and open_one.startswith(of_model))
+
+
 UNFOLD = {
-    "SITE_TITLE": "VoiceReel operators",
-    "SITE_HEADER": "VoiceReel operators",
+    "SITE_TITLE": _("VoiceReel operators"),
+    "SITE_HEADER": _("VoiceReel operators"),
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("icon.svg")}
     ],
+    "STYLES": [lambda request: static("console.css")],
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": title,
+                "items": [
+                    {
+                        "title": name,
+                        "link": reverse_lazy(f"admin:{page}"),
+                        "active": partial(_is_open, page),
+                    }
+                    for name, page in pages
+                ],
+            }
+            for title, pages in (
+                (
+                    _("Work"),
+                    (
+                        (_("Now"), "index"),
+                        (_("Jobs"), "synthesis_job_changelist"),
+                        (_("Workers"), "synthesis_worker_changelist"),
+                        (_("Dead letters"), "accounts_outboxmessage_changelist"),
+                        (_("Webhooks"), "accounts_webhookendpoint_changelist"),
+                        (_("Deliveries"), "accounts_webhookdelivery_changelist"),
+                    ),
+                ),
+                (
+                    _("Customers"),
+                    (
+                        (_("Tenants"), "accounts_tenant_changelist"),
+                        (_("Members"), "accounts_membership_changelist"),
+                        (_("People"), "accounts_user_changelist"),
+                        (_("Speakers"), "speakers_speaker_changelist"),
+                    ),
+                ),
+                (
+                    _("Money"),
+                    (
+                        (_("Monthly close"), "monthly-close"),
+                        (_("Invoices"), "billing_invoice_changelist"),
+                        (_("Accounts"), "billing_billingaccount_changelist"),
+                        (_("Usage events"), "billing_usageevent_changelist"),
+                        (_("Credits"), "billing_credit_changelist"),
+                        (_("Credit notes"), "billing_creditnote_changelist"),
+                        (_("Payments"), "billing_payment_changelist"),
+                        (_("Deposits"), "billing_unmatcheddeposit_changelist"),
+                        (_("Stripe"), "billing_stripemirror_changelist"),
+                        (_("Prices"), "billing_price_changelist"),
+                    ),
+                ),
+                (
+                    _("On record"),
+                    (
+                        (_("Audit log"), "accounts_auditevent_changelist"),
+                        (_("Impersonations"), "accounts_impersonation_changelist"),
+                        (_("Exports"), "accounts_dataexport_changelist"),
+                        (_("Erasures"), "accounts_erasure_changelist"),
+                    ),
+                ),
+            )
+        ],
+    },
 }
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "templates/static"]
@@ -219,6 +283,9 @@ STATICFILES_DIRS = [BASE_DIR / "templates/static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 
+_file_hosts = []
+if env("VOICEREEL_S3_BUCKET"):
+    _file_hosts = [env("VOICEREEL_S3_ENDPOINT_URL").rstrip("/") or "https://*.amazonaws.com"]
 # Our own pages: nothing inline, nothing from elsewhere.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -228,7 +295,8 @@ CONTENT_SECURITY_POLICY = {
         "img-src": ["'self'", "data:"],  # the QR code of a second factor
         "font-src": ["'self'"],
         "connect-src": ["'self'"],
-        "media-src": ["'self'"],
+        # what was recorded a moment ago; and an object store's files, to which our links lead
+        "media-src": ["'self'", "blob:", *_file_hosts],
         "manifest-src": ["'self'"],
         "form-action": ["'self'"],
         "base-uri": ["'none'"],
@@ -325,6 +393,7 @@ else:
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": VAR_DIR / "voicereel.sqlite3",
+            "CONN_MAX_AGE": None,
             "OPTIONS": {
                 # Writers queue for up to 20 s instead of failing; IMMEDIATE takes the write lock
                 # at BEGIN, because a read that turns into a write cannot wait in SQLite.
@@ -407,6 +476,9 @@ FISH_CHECKPOINT_DIR = env("FISH_CHECKPOINT_DIR")
 FISH_DEVICE = env("FISH_DEVICE")
 RECOGNISER_MODEL = env("VOICEREEL_RECOGNISER_MODEL")
 METRICS_PORT = env("VOICEREEL_METRICS_PORT")
+OTLP_ENDPOINT = env("VOICEREEL_OTLP_ENDPOINT")
+# Seconds; of django-prometheus, whose own are seventeen.
+PROMETHEUS_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, float("inf"))
 MOST_WAITING_LINES = env("VOICEREEL_MOST_WAITING_LINES")
 if ENGINE == "fish" and not FISH_CHECKPOINT_DIR:
     raise ImproperlyConfigured(
@@ -440,6 +512,10 @@ SPECTACULAR_SETTINGS = {
         {"name": "speakers", "description": "Voices: registered once, spoken with ever after."},
         {"name": "synthesize", "description": "From a script to a job."},
         {"name": "jobs", "description": "How far a script is, and its files."},
+        {
+            "name": "comparisons",
+            "description": "Which voice listeners prefer, not knowing which is which.",
+        },
         {"name": "pronunciations", "description": "How words of yours are spoken."},
         {"name": "webhook-endpoints", "description": "Addresses of yours that are told of events."},
         {"name": "webhook-deliveries", "description": "What was told, and whether it arrived."},
@@ -448,6 +524,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "invitations", "description": "People who may join."},
         {"name": "audit-events", "description": "Who did what, and from where."},
         {"name": "usage", "description": "What you used, exact to the millisecond."},
+        {"name": "sla", "description": "How well we kept what we promise."},
         {"name": "invoices", "description": "What it costs, month by month."},
         {"name": "billing", "description": "Who pays, how, and how much at most."},
         {"name": "exports", "description": "Everything of yours in one archive."},
@@ -465,10 +542,12 @@ SPECTACULAR_SETTINGS = {
         "JobStatus": "synthesis.models.Job.Status",
         "SpeakerStatus": "speakers.models.Speaker.Status",
         "WebhookDeliveryStatus": "accounts.models.WebhookDelivery.Status",
+        "ComparisonStatus": "synthesis.models.Comparison.Status",
         "ExportStatus": "accounts.models.DataExport.Status",
         "ErasureStatus": "accounts.models.Erasure.Status",
         "Role": "accounts.scopes.Role",
         "InvoiceStatus": "billing.models.Invoice.Status",
+        "ServiceCreditStatus": "billing.models.ServiceCredit.Status",
         "Standing": "billing.models.BillingAccount.Standing",
         "PaysBy": "billing.models.BillingAccount.PaysBy",
         "Currency": "billing.money.Currency",
@@ -508,12 +587,15 @@ CELERY = {
                 "accounts.forget_deliveries",
                 "accounts.forget_exports",
                 "accounts.forget_sessions",
+                "accounts.forget_traffic",
                 "accounts.forget_nonces",
+                "synthesis.forget_workers",
                 "accounts.forget_replies",
                 "accounts.sweep_deliveries",
                 "accounts.sweep_erasures",
                 "accounts.sweep_exports",
                 "billing.apply_plans",
+                "billing.charge_invoice",
                 "billing.close_month",
                 "billing.count_usage",
                 "billing.draft_last_month",
@@ -564,6 +646,8 @@ CELERY = {
             ("erase-expired-jobs", "synthesis.erase_expired_jobs", 60.0),
             ("forget-replies", "accounts.forget_replies", 3600.0),
             ("forget-nonces", "accounts.forget_nonces", 600.0),
+            ("forget-traffic", "accounts.forget_traffic", 3600.0),
+            ("forget-workers", "synthesis.forget_workers", 3600.0),
             ("sweep-deliveries", "accounts.sweep_deliveries", 30.0),
             ("forget-deliveries", "accounts.forget_deliveries", 3600.0),
             ("forget-exports", "accounts.forget_exports", 3600.0),
@@ -645,6 +729,8 @@ structlog.configure(
 # writing it (as the documentation of logging has it, under "Optimization").
 logging._srcfile = None
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+# Libraries' warnings too are lines of the log.
+logging.captureWarnings(True)
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -12,10 +12,14 @@ import orjson
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.utils.text import format_lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
+from rest_framework.utils.formatting import lazy_format
 from rest_framework.utils.serializer_helpers import BindingDict
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
@@ -46,21 +50,24 @@ def _mistyped(field: serializers.Field, value: Any) -> Any:
             wrong = {k: _mistyped(field.child, entry) for k, entry in value.items()}
             return {k: error for k, error in wrong.items() if error} or None
         case serializers.BooleanField(), _:
-            right, expected = isinstance(value, bool), "true or false"
+            right, expected = isinstance(value, bool), _BOOLEAN
         case ((serializers.IntegerField() | serializers.FloatField()), _):
-            right, expected = type(value) in (int, float), "a number"
+            right, expected = type(value) in (int, float), _NUMBER
         case serializers.ChoiceField(), _:
-            right, expected = any(type(value) is type(key) for key in field.choices), "one of these"
+            right, expected = any(type(value) is type(key) for key in field.choices), _CHOICE
         case ((serializers.CharField() | serializers.DateTimeField()), _):
-            right, expected = isinstance(value, str), "a string"
+            right, expected = isinstance(value, str), _STRING
         case _:
             return None
-    return None if right else [f"Send {expected}{_choices(field)}."]
+    if right:
+        return None
+    return [str(expected) % {"choices": ", ".join(map(str, getattr(field, "choices", ())))}]
 
 
-def _choices(field: serializers.Field) -> str:
-    choices = getattr(field, "choices", None)
-    return f": {', '.join(map(str, choices))}" if choices else ""
+_BOOLEAN = gettext_lazy("Send true or false.")
+_NUMBER = gettext_lazy("Send a number.")
+_STRING = gettext_lazy("Send a string.")
+_CHOICE = gettext_lazy("Send one of these: %(choices)s.")
 
 
 class StrictSerializer(serializers.Serializer):
@@ -120,11 +127,9 @@ class StrictSerializer(serializers.Serializer):
         return value
 
     def _refused(self, names: list[str]) -> dict[str, list[str]]:
-        known = ", ".join(self.fields)
-        return {
-            str(name)[:100]: [f"There is no field of this name; there are {known}."]
-            for name in names[:_MOST_NAMED]
-        }
+        detail = _("There is no field of this name; there are %(known)s.")
+        detail %= {"known": ", ".join(self.fields)}
+        return {str(name)[:100]: [detail] for name in names[:_MOST_NAMED]}
 
 
 @cache
@@ -133,7 +138,21 @@ def _fields_of(shape: Callable[[], StrictSerializer]) -> BindingDict:
     fields = BindingDict(template)
     for name, field in template.get_fields().items():
         fields[name] = field
+        _let_speak(field)
     return fields
+
+
+def _let_speak(field: serializers.Field) -> None:
+    """Have a field's limits refuse in the language of each request: DRF formats their messages once, in
+    that of the first, and means a field to last for one.
+    """
+    for validator in field.validators:
+        message = getattr(validator, "message", None)
+        if isinstance(message, lazy_format) and message.result is None:
+            validator.message = format_lazy(message.format_string, *message.args, **message.kwargs)
+    child = getattr(field, "child", None)
+    if child is not None and not isinstance(child, serializers.BaseSerializer):
+        _let_speak(child)
 
 
 @cache
@@ -173,11 +192,11 @@ class BoundedJsonParser(JSONParser):
             raise RequestDataTooBig
         body = stream.read()
         if body.count(b"{") + body.count(b"[") > _MOST_BRACKETS:
-            raise ParseError("JSON has more objects and lists than any request needs.")
+            raise ParseError(_("JSON has more objects and lists than any request needs."))
         try:
             return super().parse(io.BytesIO(body), media_type, parser_context)
         except RecursionError as exc:
-            raise ParseError("JSON is nested too deeply.") from exc
+            raise ParseError(_("JSON is nested too deeply.")) from exc
 
 
 class JsonRenderer(JSONRenderer):
@@ -199,7 +218,9 @@ class BoundedList(serializers.ListField):
 
     def to_internal_value(self, data: Any) -> list[Any]:
         if isinstance(data, list) and len(data) > self.max_length:
-            raise serializers.ValidationError(f"At most {self.max_length} entries.")
+            raise serializers.ValidationError(
+                _("At most %(count)s entries.") % {"count": self.max_length}
+            )
         value: list[Any] = super().to_internal_value(data)
         return value
 
@@ -222,7 +243,7 @@ class EncodableText(serializers.CharField):
             value.encode()
         except UnicodeEncodeError as exc:
             raise serializers.ValidationError(
-                "Contains half of a surrogate pair: not valid text."
+                _("Contains half of a surrogate pair: not valid text.")
             ) from exc
         return value
 
@@ -258,7 +279,7 @@ class PhraseText(SpokenText):
     def to_internal_value(self, data: Any) -> str:
         value = " ".join(super().to_internal_value(data).split())
         if not any(character.isalnum() for character in value):
-            raise serializers.ValidationError("Has neither a letter nor a digit to be spoken.")
+            raise serializers.ValidationError(_("Has neither a letter nor a digit to be spoken."))
         return value
 
 
@@ -269,11 +290,17 @@ class NameText(EncodableText):
         value = unicodedata.normalize("NFC", super().to_internal_value(data))
         if found := _INVISIBLE.search(value) or re.search(r"[\t\r\n]", value):
             raise serializers.ValidationError(
-                f"Contains the invisible character U+{ord(found.group()):04X}. Leave it out."
+                _("Contains the invisible character %(character)s. Leave it out.")
+                % {"character": f"U+{ord(found.group()):04X}"}
             )
         if value and not any(unicodedata.category(c)[0] in "LNPSM" for c in value):
-            raise serializers.ValidationError("Has nothing that can be seen.")
+            raise serializers.ValidationError(_("Has nothing that can be seen."))
         return value
+
+
+def speed_field(**options: Any) -> serializers.FloatField:
+    """How fast something is spoken, beside how the voice does: from half to twice as fast."""
+    return serializers.FloatField(min_value=0.5, max_value=2.0, required=False, **options)
 
 
 def metadata_field() -> serializers.DictField:
@@ -284,7 +311,7 @@ def metadata_field() -> serializers.DictField:
 class _Metadata(serializers.DictField):
     def to_internal_value(self, data: Any) -> dict[str, str]:
         if isinstance(data, Mapping) and len(data) > 20:
-            raise serializers.ValidationError("At most 20 metadata entries.")
+            raise serializers.ValidationError(_("At most 20 metadata entries."))
         value: dict[str, str] = super().to_internal_value(data)
         name = EncodableText(max_length=64)
         return {name.run_validation(key): text for key, text in value.items()}

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.callers import Caller
@@ -102,7 +103,7 @@ def _locked(row: Membership) -> Membership:
 def _require_another_owner(row: Membership) -> None:
     owners = Membership.objects.for_tenant(row.tenant_id).filter(role=Role.OWNER)
     if not owners.exclude(pk=row.pk).exists():
-        detail = "An account needs an owner. Make another member one first."
+        detail = _("An account needs an owner. Make another member one first.")
         raise Refusal("validation_error", detail, 409)
 
 
@@ -111,14 +112,18 @@ def _refuse_more_power(caller: Caller, role: str) -> None:
     if caller.expires_at is not None or caller.networks:
         raise Refusal(
             "insufficient_scope",
-            f"{caller.called} ends, or is bound to networks: it can give no role, which is not.",
+            _("%(caller)s ends, or is bound to networks: it can give no role, which is not.")
+            % {"caller": caller.called},
             403,
         )
     if lacking := beyond(caller.scopes, ROLE_SCOPES[role]):
         raise Refusal(
             "insufficient_scope",
-            f"{caller.called} does not hold {', '.join(lacking)}, which {role} does, and can neither "
-            "give this role nor take it away.",
+            _(
+                "%(caller)s does not hold %(scopes)s, which %(role)s does, and can neither give this "
+                "role nor take it away."
+            )
+            % {"caller": caller.called, "scopes": ", ".join(lacking), "role": role},
             403,
         )
 
@@ -140,12 +145,13 @@ def _invite(caller: Caller, email: str, role: str) -> Invitation:
     tenant = caller.tenant
     Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
     if Membership.objects.for_tenant(tenant).filter(user__email=email).exists():
-        detail = "This person is a member already."
+        detail = _("This person is a member already.")
         raise Refusal("validation_error", detail, errors=[FieldError("/email", detail)])
     waiting = list_invitations(tenant)
     waiting.filter(email=email).delete()
     if waiting.count() >= MOST_INVITATIONS:
-        detail = f"{MOST_INVITATIONS} invitations are waiting. Withdraw one first."
+        detail = _("%(count)s invitations are waiting. Withdraw one first.")
+        detail %= {"count": MOST_INVITATIONS}
         raise Refusal("validation_error", detail, 409)
     _refuse_more_mail(tenant, email)
     inviter = audit.current_actor().name
@@ -170,8 +176,11 @@ def _refuse_more_mail(tenant: Tenant, email: str) -> None:
     ):
         raise Refusal(
             "rate_limited",
-            f"An account may invite {_SAME_ADDRESS_A_DAY} times a day at one address, and "
-            f"{MOST_INVITATIONS_A_DAY} times in all. Try again tomorrow.",
+            _(
+                "An account may invite %(same)s times a day at one address, and %(most)s times in "
+                "all. Try again tomorrow."
+            )
+            % {"same": _SAME_ADDRESS_A_DAY, "most": MOST_INVITATIONS_A_DAY},
             429,
             headers={"Retry-After": str(24 * 3600)},
         )
@@ -228,16 +237,17 @@ def accept_invitation(row: Invitation, user: User) -> None:
     if not own.exists():
         raise Refusal(
             "insufficient_scope",
-            f"This invitation is for {row.email}. Log in with that address to accept it.",
+            _("This invitation is for %(address)s. Log in with that address to accept it.")
+            % {"address": row.email},
             403,
         )
     with transaction.atomic():
         Tenant.objects.select_for_update(no_key=True).get(pk=row.tenant_id)
-        taken, _ = Invitation.objects.for_tenant(row.tenant_id).filter(pk=row.pk).delete()
+        taken, __ = Invitation.objects.for_tenant(row.tenant_id).filter(pk=row.pk).delete()
         if not taken:
             raise not_found("invitation")
         if Membership.objects.for_tenant(row.tenant_id).filter(user=user).exists():
-            raise Refusal("validation_error", "You are a member already.", 409)
+            raise Refusal("validation_error", _("You are a member already."), 409)
         Membership.objects.create(tenant_id=row.tenant_id, user=user, role=row.role)
         audit.record(row.tenant_id, "member.joined", user.email, role=row.role)
 

@@ -1,4 +1,4 @@
-"""The pages of people: home, their tenants, fellow members, invitations, the end of an impersonation."""
+"""The pages of people: their tenants, fellow members, invitations, the end of an impersonation."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -10,6 +10,10 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from rest_framework.exceptions import ValidationError
 
@@ -30,16 +34,22 @@ from accounts.people import members
 from accounts.people.addresses import normal_address
 from accounts.people.recording import record_of_person
 from accounts.scopes import ROLE_SCOPES, Role, Scope, beyond, holds
+from accounts.suspension import refuse_suspended
 from accounts.tenancy import CONSOLE_PATH
-from voicereel_site.errors import Refusal, method_not_allowed
+from voicereel_site.errors import Refusal, method_not_allowed, refusal_of, refusal_response
+from voicereel_site.pages import zone_of
 from voicereel_site.shapes import NameText
+from voicereel_site.shown import ROLE_WORDS
 
 _EVENTS_SHOWN = 100
+_OF_ALLAUTH = "/account/"  # pages of a library, which knows no members
 
 
 def around_every_page(request: HttpRequest) -> dict[str, Any]:
     """For the frame of every page: whose it is, and whether an operator looks through it."""
     known = hasattr(request, "user") and request.user.is_authenticated
+    if known and not hasattr(request, "member") and request.path.startswith(_OF_ALLAUTH):
+        request.member = member_of(request)
     return {
         "member": getattr(request, "member", None),
         "impersonation": impersonation_of(request) if known else None,
@@ -48,16 +58,20 @@ def around_every_page(request: HttpRequest) -> dict[str, Any]:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     """A form without its token: another site's, or a page that was open for too long."""
-    return render(request, "pages/forged.html", status=403)
+    part = bool(request.headers.get("HX-Request"))
+    return render(request, f"pages/forged{'_part' if part else ''}.html", status=403)
 
 
 View = Callable[..., HttpResponseBase]
 
 
-def page(*methods: str, scope: str | None = None) -> Callable[[View], View]:
+def page(
+    *methods: str, scope: str | None = None, refused_as: str = "page"
+) -> Callable[[View], View]:
     """A page of a member's, who may see it; without a scope, of any person's who is logged in.
 
-    methods: that it knows; GET stands for HEAD too.
+    methods: that it knows; GET stands for HEAD too. refused_as: "page", "part" of one, or "problem",
+    the JSON of the API's errors, for what scripts of ours ask.
     """
 
     def decorate(view: View) -> View:
@@ -74,19 +88,28 @@ def page(*methods: str, scope: str | None = None) -> Callable[[View], View]:
                 if member is not None:
                     count_request(request, member.tenant)
                     if scope is not None:
+                        if impersonation is None:
+                            refuse_suspended(member.tenant)
                         require_scope(member, scope)
                     # What asks for nothing and changes something is about the operator's browser.
                     if impersonation is not None and (scope or request.method in ("GET", "HEAD")):
                         note_impersonated(request, member)
-                return view(request, *args, **kwargs)
-            except Refusal as refusal:
-                context = {"refusal": refusal}
-                return render(request, "pages/refused.html", context, status=refusal.status)
+                with timezone.override(zone_of(request)):
+                    return view(request, *args, **kwargs)
+            except (ValidationError, Refusal) as exc:
+                if refused_as == "problem":
+                    return refusal_response(exc)
+                refusal = refusal_of(exc)
+                template = f"pages/refused{'_part' if refused_as == 'part' else ''}.html"
+                return render(request, template, {"refusal": refusal}, status=refusal.status)
 
         @wraps(view)
         def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if ("GET" if request.method == "HEAD" else request.method) not in methods:
                 return method_not_allowed(request, methods)
+            if request.htmx and not request.user.is_authenticated:
+                # Not the log-in form in a corner of the page, nor another page for what is written here.
+                return HttpResponse(status=401)
             return for_person(request, *args, **kwargs)
 
         shown.methods, shown.scope = methods, scope  # type: ignore[attr-defined]
@@ -95,10 +118,10 @@ def page(*methods: str, scope: str | None = None) -> Callable[[View], View]:
     return decorate
 
 
-class _Organisation(forms.Form):
+class OrganisationForm(forms.Form):
     """A new tenant. Names are checked as the API checks them."""
 
-    name = forms.CharField(max_length=200, label="Name of your organisation")
+    name = forms.CharField(max_length=200, label=gettext_lazy("Name of your organisation"))
 
     def clean_name(self) -> str:
         return _checked_name(self.cleaned_data["name"])
@@ -112,8 +135,10 @@ def _checked_name(name: str) -> str:
 
 
 class _Invitation(forms.Form):
-    email = forms.EmailField(max_length=254, label="E-mail address")
-    role = forms.ChoiceField(choices=Role.choices, initial=Role.DEVELOPER)
+    email = forms.EmailField(max_length=254, label=gettext_lazy("E-mail address"))
+    role = forms.ChoiceField(
+        label=gettext_lazy("Role"), choices=Role.choices, initial=Role.DEVELOPER
+    )
 
     def clean_email(self) -> str:
         try:
@@ -126,27 +151,12 @@ class _Invitation(forms.Form):
         self.fields["role"].choices = _roles_to_give(member)
 
 
-def _roles_to_give(member: Member) -> list[tuple[str, str]]:
+def _roles_to_give(member: Member) -> list[tuple[str, str | Promise]]:
     return [
-        (role, label)
-        for role, label in Role.choices
+        (role, ROLE_WORDS[Role(role)])
+        for role in Role.values
         if not beyond(member.scopes, ROLE_SCOPES[role])
     ]
-
-
-@page("GET", "POST")
-def home(request: HttpRequest) -> HttpResponseBase:
-    """Where a person arrives: at their tenant, or at making one."""
-    user, member = request.user, request.member
-    form = _Organisation(request.POST or None)
-    if request.method == "POST" and form.is_valid() and member is None:
-        tenant = members.found_tenant(user, form.cleaned_data["name"])
-        choose_tenant(request, tenant.pk)
-        return redirect("home")
-    context = {"form": form, "memberships": memberships_of(user.pk)}
-    if member is not None:
-        context["may_read_audit"] = holds(member.scopes, Scope.AUDIT_READ)
-    return render(request, "pages/home.html", context)
 
 
 @page("POST")
@@ -190,7 +200,7 @@ def invite(request: HttpRequest) -> HttpResponseBase:
     except Refusal as refusal:
         form.add_error("email", refusal.detail)
         return _member_list(request, form, status=422)
-    messages.success(request, f"{row.email} was invited.")
+    messages.success(request, _("%(email)s was invited.") % {"email": row.email})
     return redirect("members")
 
 
@@ -200,17 +210,17 @@ def change_member(request: HttpRequest, member_id: str) -> HttpResponseBase:
     row = members.get_member(request.member.tenant, member_id)
     if request.POST.get("remove"):
         members.remove_member(request.member, row)
-        messages.success(request, f"{row.user.email} is no member any more.")
+        messages.success(request, _("%(email)s is no member any more.") % {"email": row.user.email})
     elif request.POST.get("role") in Role.values:
         members.change_role(request.member, row, request.POST["role"])
-        messages.success(request, f"{row.user.email} is {request.POST['role']} now.")
+        messages.success(request, _("%(email)s has another role now.") % {"email": row.user.email})
     return redirect("members")
 
 
 @page("POST", scope=Scope.MEMBERS_WRITE)
 def withdraw(request: HttpRequest, invitation_id: str) -> HttpResponseBase:
     members.withdraw_invitation(request.member.tenant, invitation_id)
-    messages.success(request, "The invitation was withdrawn.")
+    messages.success(request, _("The invitation was withdrawn."))
     return redirect("members")
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.files.storage import default_storage
 from django.http import FileResponse, HttpRequest, HttpResponseBase
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -84,12 +85,13 @@ def download_archive(request: HttpRequest, token: str, filename: str) -> HttpRes
         return method_not_allowed(request, ["GET", "HEAD"])
     row = open_archive_link(token)
     if row is None:
-        detail = "This link is not whole or has expired. GET the export again for a fresh one."
+        detail = _("This link is not whole or has expired. GET the export again for a fresh one.")
         return problem_response(403, "invalid_signature", detail)
     try:
         file = default_storage.open(row.archive_key, "rb")
     except FileNotFoundError:
-        return problem_response(404, "not_found", "The archive behind this link was deleted.")
+        detail = _("The archive behind this link was deleted.")
+        return problem_response(404, "not_found", detail)
     return FileResponse(
         file,
         as_attachment=True,

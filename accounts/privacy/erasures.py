@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit, limits, log_file
 from accounts.callers import Caller
@@ -56,7 +57,8 @@ def request_tenant_erasure(caller: Caller, confirmed: str) -> Erasure:
     """
     tenant = caller.tenant
     if confirmed != tenant.pk:
-        detail = f"Erasing cannot be undone. To confirm, send this account's id: {tenant.pk}."
+        detail = _("Erasing cannot be undone. To confirm, send this account's id: %(id)s.")
+        detail %= {"id": tenant.pk}
         raise Refusal("validation_error", detail, errors=[FieldError("/confirm", detail)])
     return begin_tenant_erasure(tenant.pk, requested_by=caller.pk)
 
@@ -145,7 +147,7 @@ def count_files(erasure: Erasure, folders: Iterable[str]) -> None:
     """Delete every file of some folders of the storage, and add them to an erasure."""
     for folder in folders:
         found = [file_bytes(file.key) for file in walk(f"{folder}/")]
-        delete_below(folder)
+        delete_below(folder, for_good=True)
         erasure.files, erasure.bytes = erasure.files + len(found), erasure.bytes + sum(found)
     erasure.save(update_fields=["files", "bytes"])
 

@@ -24,6 +24,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.lookup import find_row
@@ -37,6 +38,7 @@ from accounts.privacy.rows import (
     tenant_fields,
 )
 from accounts.stored_files import StoredFile, bucket, walk
+from accounts.stored_sentences import EXPORT_FAILED
 from accounts.tenancy import act_for, acting_for
 from voicereel_site.errors import Refusal
 from voicereel_site.outages import outage_of
@@ -68,7 +70,7 @@ def request_export(tenant: Tenant) -> DataExport:
     Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
     rows = DataExport.objects.for_tenant(tenant)
     if rows.filter(status=DataExport.Status.PROCESSING).exists():
-        detail = "An export is being made already. Wait until it is done."
+        detail = _("An export is being made already. Wait until it is done.")
         raise Refusal("validation_error", detail, 409)
     row = DataExport.objects.create(tenant=tenant)
     audit.record(tenant.pk, "export.requested", row.pk)
@@ -135,9 +137,10 @@ def build_export(tenant_id: str, export_id: str) -> None:
         if outage_of(exc) not in (None, "disk"):
             raise  # the sweep asks again
         log.exception("export.failed", export_id=export.pk)
-        detail = "It could not be made, and we have been told. Ask for another one later."
         _mine(export).update(
-            status=DataExport.Status.FAILED, error_detail=detail, finished_at=timezone.now()
+            status=DataExport.Status.FAILED,
+            error_detail=EXPORT_FAILED,
+            finished_at=timezone.now(),
         )
 
 

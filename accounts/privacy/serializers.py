@@ -9,6 +9,7 @@ from accounts.models import DataExport, Erasure
 from accounts.privacy.erasures import proof_path
 from accounts.privacy.exports import archive_link
 from voicereel_site.shapes import EncodableText, StrictSerializer
+from voicereel_site.stored_text import translated
 
 
 class EraseAccountRequest(StrictSerializer):
@@ -52,7 +53,7 @@ class ExportResponse(serializers.Serializer):
 
     def to_representation(self, row: DataExport) -> dict[str, Any]:
         shown: dict[str, Any] = super().to_representation(row)
-        shown["error"] = shown["error"] or None
+        shown["error"] = translated(shown["error"]) or None
         return shown
 
     @extend_schema_field(ArchiveFile(allow_null=True))

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
+from accounts import stored_sentences as stored
 from accounts.networks import Address, is_within
 
 _PORTS = (443, 8443)
@@ -79,12 +81,12 @@ def resolve_target(url: str) -> Target:
     addresses = _resolve(host, port)
     private = [address for address in addresses if not is_public(address)]
     if refused := [address for address in private if not _is_allowed(address)]:
-        found = host if host == str(refused[0]) else f"{host}, which is {refused[0]},"
-        raise ForbiddenTarget(
-            f"{found} is not on the public internet. Give the address of a public server."
-        )
+        if host == str(refused[0]):
+            raise ForbiddenTarget(_(stored.NOT_PUBLIC) % {"address": host})
+        found = {"host": host, "address": refused[0]}
+        raise ForbiddenTarget(_(stored.LEADS_NOT_TO_PUBLIC) % found)
     if not private and (parts.scheme != "https" or port not in _PORTS):
-        raise ForbiddenTarget("Use https, on port 443 or 8443.")
+        raise ForbiddenTarget(_(stored.NOT_HTTPS))
     path = parts.path or "/"
     return Target(
         parts.scheme,
@@ -97,16 +99,16 @@ def resolve_target(url: str) -> Target:
 
 def _split(url: str) -> SplitResult:
     if len(url) > _LONGEST_URL or not url.isascii() or not url.isprintable() or " " in url:
-        raise ForbiddenTarget("Give a URL of up to 2,000 ASCII characters, percent-encoded.")
+        raise ForbiddenTarget(_(stored.NOT_ASCII))
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        parts.port  # noqa: B018 - raises for what is no number
     except ValueError as exc:
-        raise ForbiddenTarget(f"This is no URL: {exc}.") from exc
+        raise ForbiddenTarget(_(stored.NO_URL) % {"error": exc}) from exc
     if parts.scheme not in ("https", "http") or not parts.hostname or "\\" in url:
-        raise ForbiddenTarget("Give a URL such as https://example.com/hooks.")
+        raise ForbiddenTarget(_(stored.NO_SUCH_SCHEME))
     if parts.username is not None or parts.password is not None or parts.fragment:
-        raise ForbiddenTarget("Leave user names, passwords and # out of the URL.")
+        raise ForbiddenTarget(_(stored.NO_CREDENTIALS))
     return parts
 
 
@@ -120,4 +122,4 @@ def _resolve(host: str, port: int) -> Sequence[Address]:
         return [ipaddress.ip_address(str(entry[4][0])) for entry in found]
     except (OSError, UnicodeError, ValueError) as exc:  # TimeoutError is an OSError
         asked.cancel()
-        raise ForbiddenTarget(f"{host} has no address that could be found.") from exc
+        raise ForbiddenTarget(_(stored.NO_ADDRESS) % {"host": host}) from exc

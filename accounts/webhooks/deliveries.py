@@ -7,8 +7,10 @@ import structlog
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit
+from accounts import stored_sentences as stored
 from accounts.encryption import decrypt
 from accounts.lookup import find_row
 from accounts.mail import send_mail
@@ -19,6 +21,7 @@ from accounts.scopes import Role
 from accounts.webhooks.events import DELIVER_TASK, TRIED_FOR
 from accounts.webhooks.sending import Outcome, send
 from voicereel_site.errors import Refusal
+from voicereel_site.metrics import WEBHOOK_ATTEMPTS
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +50,7 @@ def deliver(tenant_id: str, delivery_id: str) -> None:
         return  # deleted meanwhile, with its endpoint
     endpoint = delivery.endpoint
     if endpoint.disabled_at is not None:
-        outcome = Outcome(None, "The endpoint is switched off.", 0)
+        outcome = Outcome(None, stored.SWITCHED_OFF, 0)
         _record(delivery, outcome, timezone.now(), final=True)
         return
     outcome = send(endpoint.url, delivery.pk, delivery.body.encode(), _secrets(endpoint))
@@ -90,6 +93,7 @@ def _record(delivery: WebhookDelivery, outcome: Outcome, now: datetime, *, final
         if pending:
             ask_for_task(DELIVER_TASK, delivery, after=wait)
         _judge(delivery.endpoint, outcome, now)
+    WEBHOOK_ATTEMPTS.labels("taken" if outcome.taken else "refused").inc()
     log.info(
         "webhook.attempt",
         delivery_id=delivery.pk,
@@ -111,9 +115,9 @@ def _judge(endpoint: WebhookEndpoint, outcome: Outcome, now: datetime) -> None:
     row.filter(failing_since=None).update(failing_since=now)
     reason = ""
     if outcome.status == 410:
-        reason = "It answered 410, gone."
+        reason = stored.GONE
     elif endpoint.failing_since is not None and endpoint.failing_since < now - _DISABLED_AFTER:
-        reason = f"It took nothing for {_DISABLED_AFTER.days} days. The last: {outcome.error}"
+        reason = stored.TOOK_NOTHING % {"days": _DISABLED_AFTER.days, "error": outcome.error}
     if reason and row.update(disabled_at=now, disabled_reason=reason[:300]):
         audit.record(endpoint.tenant_id, "webhook_endpoint.disabled", endpoint.pk, reason=reason)
         to = addresses_of(endpoint.tenant_id, Role.OWNER, Role.ADMIN, Role.DEVELOPER)
@@ -145,7 +149,8 @@ def replay(delivery: WebhookDelivery) -> WebhookDelivery:
     Raises validation_error (409) if its endpoint is switched off.
     """
     if delivery.endpoint.disabled_at is not None:
-        raise Refusal("validation_error", "The endpoint is switched off. Switch it on first.", 409)
+        detail = _("The endpoint is switched off. Switch it on first.")
+        raise Refusal("validation_error", detail, 409)
     now = timezone.now()
     with transaction.atomic():
         rows = WebhookDelivery.objects.for_tenant(delivery.tenant_id).filter(pk=delivery.pk)

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.encryption import encrypt
 from accounts.lookup import find_row
 from accounts.models import Tenant, WebhookEndpoint
 from accounts.scopes import EVERYTHING
+from accounts.stored_sentences import SWITCHED_OFF_BY_YOU
 from accounts.webhooks.addresses import ForbiddenTarget, resolve_target
 from voicereel_site.errors import FieldError, Refusal
 
@@ -55,7 +57,8 @@ def create_endpoint(
     # Holding the tenant's row lets simultaneous requests in one by one.
     Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
     if WebhookEndpoint.objects.for_tenant(tenant).count() >= MOST_ENDPOINTS:
-        detail = f"An account may have {MOST_ENDPOINTS} endpoints. Delete one first."
+        detail = _("An account may have %(most)s endpoints. Delete one first.")
+        detail %= {"most": MOST_ENDPOINTS}
         raise Refusal("validation_error", detail, 409)
     row = WebhookEndpoint(
         tenant=tenant,
@@ -88,7 +91,7 @@ def update_endpoint(row: WebhookEndpoint, changes: Mapping[str, Any]) -> Webhook
     if enabled is True:
         changed |= {"disabled_at": None, "disabled_reason": "", "failing_since": None}
     elif enabled is False and row.disabled_at is None:
-        changed |= {"disabled_at": timezone.now(), "disabled_reason": "You switched it off."}
+        changed |= {"disabled_at": timezone.now(), "disabled_reason": SWITCHED_OFF_BY_YOU}
     if changed:
         with transaction.atomic():
             WebhookEndpoint.objects.for_tenant(row.tenant_id).filter(pk=row.pk).update(**changed)

@@ -7,6 +7,8 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework.exceptions import ValidationError
 
 from accounts.models import WebhookEndpoint
@@ -32,12 +34,15 @@ _DELIVERIES_SHOWN = 50
 class _Endpoint(forms.Form):
     """A new endpoint; what the API refuses, this does."""
 
-    url = forms.CharField(max_length=2_000, label="Address (https)")
-    description = forms.CharField(max_length=200, required=False)
+    url = forms.CharField(max_length=2_000, label=gettext_lazy("Address (https)"))
+    description = forms.CharField(
+        label=gettext_lazy("What it is for"), max_length=200, required=False
+    )
     events = forms.MultipleChoiceField(
+        label=gettext_lazy("Events"),
         choices=[(value, value) for value in (*Event.values, EVERYTHING)],
         initial=[EVERYTHING],
-        help_text="* is all, those that come later too.",
+        help_text=gettext_lazy("* is all, those that come later too."),
     )
 
     def clean(self) -> dict[str, Any]:
@@ -112,7 +117,7 @@ def change(request: HttpRequest, endpoint_id: str) -> HttpResponseBase:
             return _endpoint_list(request, _Endpoint(), made=rotate_secret(row))
         case "delete":
             delete_endpoint(row)
-            messages.success(request, f"{row.url} was forgotten.")
+            messages.success(request, _("%(url)s was forgotten.") % {"url": row.url})
             return redirect("webhooks")
     return redirect("webhook", endpoint_id)
 
@@ -120,5 +125,5 @@ def change(request: HttpRequest, endpoint_id: str) -> HttpResponseBase:
 @page("POST", scope=Scope.WEBHOOKS_WRITE)
 def send_again(request: HttpRequest, delivery_id: str) -> HttpResponseBase:
     delivery = replay(get_delivery(request.member.tenant, delivery_id))
-    messages.success(request, f"{delivery.pk} is being sent again.")
+    messages.success(request, _("%(delivery)s is being sent again.") % {"delivery": delivery.pk})
     return redirect("webhook", delivery.endpoint_id)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from accounts import stored_sentences as stored
 from accounts.webhooks.addresses import ForbiddenTarget, Target, resolve_target
 
 _CONNECT_S = 3.0
@@ -68,19 +69,21 @@ def send(url: str, message_id: str, body: bytes, secrets: Sequence[bytes]) -> Ou
     except ForbiddenTarget as exc:
         error = str(exc)
     except ssl.SSLError as exc:
-        error = f"TLS failed: {exc.reason or exc}."
+        error = stored.TLS_FAILED % {"error": exc.reason or exc}
     except (OSError, http.client.HTTPException) as exc:
         late = time.monotonic() - started >= _TOTAL_S
         error = (
-            f"No answer within {_TOTAL_S:.0f} s." if late else f"{type(exc).__name__}: {exc}"[:300]
+            stored.NO_ANSWER % {"seconds": f"{_TOTAL_S:.0f}"}
+            if late
+            else f"{type(exc).__name__}: {exc}"[:300]
         )
     return Outcome(status, error, round((time.monotonic() - started) * 1000))
 
 
 def _refused(status: int) -> str:
     if 300 <= status < 400:
-        return f"Answered {status}. Redirects are not followed: give the address they lead to."
-    return f"Answered {status}."
+        return stored.REDIRECTED % {"status": status}
+    return stored.ANSWERED % {"status": status}
 
 
 def _post(target: Target, body: bytes, headers: dict[str, str]) -> int:

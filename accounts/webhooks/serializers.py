@@ -9,6 +9,7 @@ from accounts.models import WebhookDelivery, WebhookEndpoint
 from accounts.scopes import EVERYTHING
 from accounts.webhooks.events import Event
 from voicereel_site.shapes import BoundedList, EncodableText, NameText, StrictSerializer
+from voicereel_site.stored_text import translated
 
 EVENTS = [*Event.values, EVERYTHING]
 _EVENTS_HELP = "Which events it wants to be told of; * is all, those that come later too."
@@ -67,7 +68,7 @@ class WebhookEndpointResponse(serializers.Serializer):
     def to_representation(self, row: WebhookEndpoint) -> dict[str, Any]:
         row.enabled = row.disabled_at is None
         shown: dict[str, Any] = super().to_representation(row)
-        shown["disabled_reason"] = shown["disabled_reason"] or None
+        shown["disabled_reason"] = translated(shown["disabled_reason"]) or None
         return shown
 
 
@@ -109,6 +110,8 @@ class WebhookDeliveryResponse(serializers.Serializer):
     def to_representation(self, row: WebhookDelivery) -> dict[str, Any]:
         row.message = json.loads(row.body)
         shown: dict[str, Any] = super().to_representation(row)
+        for attempt in shown["attempts"]:
+            attempt["error"] = attempt["error"] and translated(attempt["error"])
         return shown
 
 

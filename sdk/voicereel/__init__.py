@@ -13,6 +13,7 @@ from .billing_models import (
 from .client import VERSION as __version__
 from .client import Client
 from .errors import (
+    AccountSuspended,
     ApiError,
     ApiKeyError,
     AudioFormatNotSupported,
@@ -84,6 +85,7 @@ from .models import (
 from .webhooks import InvalidWebhook, verify_webhook
 
 __all__ = [
+    "AccountSuspended",
     "ApiError",
     "ApiKey",
     "ApiKeyError",

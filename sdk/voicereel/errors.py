@@ -155,6 +155,10 @@ class InsufficientScope(PermissionDenied):
     """The key lacks a scope; the message names it."""
 
 
+class AccountSuspended(PermissionDenied):
+    """Your account is suspended; the message says why."""
+
+
 class LinkExpired(PermissionDenied):
     """A link to a file lives 15 minutes: get the job again."""
 
@@ -272,6 +276,7 @@ _CLASS_OF_CODE: Mapping[str, type[ApiError]] = {
     "invalid_api_key": InvalidApiKey,
     "invalid_signature": InvalidSignature,
     "insufficient_scope": InsufficientScope,
+    "account_suspended": AccountSuspended,
     "quota_exceeded": QuotaExceeded,
     "cost_limit_exceeded": CostLimitExceeded,
     "method_not_allowed": MethodNotAllowed,

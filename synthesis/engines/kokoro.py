@@ -18,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import regex
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from speakers.decoding import Waveform
+from synthesis import stored_sentences as stored
 from synthesis.engines import colour, english, korean
 from synthesis.engines.base import (
     EngineError,
@@ -84,33 +86,30 @@ class KokoroEngine:
     def refusal(self, text: str, language: str) -> str | None:
         base = language.split("-")[0].lower()
         if base not in ("en", "ko"):
-            name = LANGUAGES.get(base)
-            other = (
-                f"The fish-speech engine speaks {name}; ask your operator for it."
-                if name
-                else "No engine of ours speaks it yet."
-            )
-            return (
-                f"The embedded engine speaks English (en) and Korean (ko), not {language}. {other}"
-            )
+            if name := LANGUAGES.get(base):
+                return _(
+                    "The embedded engine speaks English (en) and Korean (ko), not %(language)s. The "
+                    "fish-speech engine speaks %(name)s; ask your operator for it."
+                ) % {"language": language, "name": _(name)}
+            return _(
+                "The embedded engine speaks English (en) and Korean (ko), not %(language)s. No engine "
+                "of ours speaks it yet."
+            ) % {"language": language}
         foreign = (_FOREIGN_TO_ENGLISH if base == "en" else _FOREIGN_TO_KOREAN).findall(text)
         if foreign:
             shown = "".join(dict.fromkeys(foreign))[:10]
-            return (
-                f"The embedded engine cannot read these letters in a line of language {base}: "
-                f"{shown}. Write them out, or set the line's language."
-            )
+            return _(
+                "The embedded engine cannot read these letters in a line of language %(language)s: "
+                "%(letters)s. Write them out, or set the line's language."
+            ) % {"language": base, "letters": shown}
         if not _SPOKEN.search(text):
-            return "There is nothing to speak in this line: it has neither letters nor digits."
+            return _("There is nothing to speak in this line: it has neither letters nor digits.")
         return None
 
     def notice(self, language: str) -> str | None:
         if language.split("-")[0].lower() != "ko":
             return None
-        return (
-            "Korean is experimental on the embedded engine: it has a strong accent and is only "
-            "partly intelligible. For Korean in earnest use the fish-speech engine."
-        )
+        return stored.KOREAN_IS_EXPERIMENTAL
 
     def foreseen_ms(self, text: str, language: str, speed: float) -> Length:
         korean_pace = _KOREAN_PACE if language.split("-")[0].lower() == "ko" else 1.0
@@ -250,7 +249,7 @@ class KokoroEngine:
         waveform = np.concatenate(waveforms)
         first, last = speech_edges(waveform, SAMPLE_RATE)
         if last <= first:
-            raise EngineError("The engine made no sound for this line. Rephrase it.")
+            raise EngineError(stored.NO_SOUND)
         spans = [
             (min(max(start, first), last) - first, min(max(end, first), last) - first)
             for start, end in _word_spans(words, sounds)
@@ -275,7 +274,7 @@ class KokoroEngine:
                 tokens.append(vocabulary[" "])
         tokens.append(0)
         if len(tokens) == 2:
-            raise EngineError("The engine finds nothing to speak in this line. Rephrase it.")
+            raise EngineError(stored.NOTHING_FOUND)
         style = _style(str(line.voice["preset"]))[min(len(tokens) - 2, MOST_TOKENS) - 1]
         pace = line.speed * (_KOREAN_PACE if line.language.startswith("ko") else 1.0)
         output = self._network().run(tokens, style, pace, float(line.voice.get("pitch", 1.0)))
@@ -377,7 +376,7 @@ def _word_spans(
         previous_end = end
     spoken = [index for index, span in enumerate(spans) if span]
     if not spoken:
-        raise EngineError("The engine finds nothing to speak in this line. Rephrase it.")
+        raise EngineError(stored.NOTHING_FOUND)
     result: list[tuple[int, int]] = []
     for index, owner in enumerate(spoken):
         begin = 0 if index == 0 else owner

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from speakers.decoding import Waveform
+from synthesis import stored_sentences as stored
 from synthesis.engines.base import (
     FailedLine,
     Length,
@@ -77,7 +78,7 @@ class ToneEngine:
             if stopping.is_set():
                 return
             if "[unspeakable]" in line.text:
-                yield FailedLine(line.position, "The tone engine was asked to fail this line.")
+                yield FailedLine(line.position, stored.ASKED_TO_FAIL)
             else:
                 yield _speak(line)
 

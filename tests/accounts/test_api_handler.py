@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +13,9 @@ from django.http import HttpResponse
 from django.test import Client
 
 from tests.conftest import Api
-from voicereel_site.wsgi import application
+from voicereel_site.handlers import Application
 
+application = Application()
 # As without a test around it: a handler closes a connection that is in the middle of a transaction.
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -133,3 +136,20 @@ def test_an_answer_without_content_has_no_length(alder: Api, submit: Callable[..
     answer = by_key(alder, "DELETE", f"/v1/jobs/{submit(alder)['id']}")
     assert (answer.status, answer.body) == (204, b"")
     assert "Content-Length" not in answer.headers
+
+
+def test_a_web_process_starts_without_what_only_workers_need() -> None:
+    """Each would cost every web process its memory (SciPy: 80 MB), and a restart its time."""
+    heavy = {"scipy", "onnxruntime", "torch", "av"}
+    program = "import voicereel_site.wsgi, sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    modules = set(loaded.stdout.split())
+    assert "synthesis.comparison.pages" in modules
+    assert not heavy & modules

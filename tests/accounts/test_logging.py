@@ -32,14 +32,14 @@ def test_an_exceptions_variables_are_not_logged() -> None:
     assert "in a variable" not in said
 
 
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 @pytest.mark.parametrize(
     ("traceparent", "carried"),
     [
-        (f"00-{TRACE}-00f067aa0ba902b7-01", {"trace_id": TRACE, "trace_flags": "01"}),
-        (f"cc-{TRACE}-00f067aa0ba902b7-00-what", {"trace_id": TRACE, "trace_flags": "00"}),
+        (f"00-{TRACE}-{SPAN}-01", {"trace_id": TRACE, "span_id": SPAN, "trace_flags": "01"}),
+        (f"cc-{TRACE}-{SPAN}-00-what", {"trace_id": TRACE, "span_id": SPAN, "trace_flags": "00"}),
         (f"00-{TRACE}-00f067aa0ba902b7-01-what", {}),
         (f"ff-{TRACE}-00f067aa0ba902b7-01", {}),
         (f"00-{'0' * 32}-00f067aa0ba902b7-01", {}),

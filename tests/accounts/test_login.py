@@ -97,11 +97,11 @@ def test_a_session_that_somebody_planted_is_not_the_one_that_logs_in(mina: User)
     assert now != planted
     thief = Client()
     thief.cookies[settings.SESSION_COOKIE_NAME] = planted
-    assert thief.get("/")["Location"].startswith(LOGIN)
+    assert thief.get("/members")["Location"].startswith(LOGIN)
     # And logging out ends it at the server, whoever has copied it.
     client.post("/account/logout/")
     thief.cookies[settings.SESSION_COOKIE_NAME] = now
-    assert thief.get("/")["Location"].startswith(LOGIN)
+    assert thief.get("/members")["Location"].startswith(LOGIN)
 
 
 def test_the_cookies_are_for_this_site_and_no_script(mina: User) -> None:
@@ -140,7 +140,7 @@ def test_another_sites_form_is_refused(
         assert reply.json()["code"] == "insufficient_scope"
         assert "X-CSRFToken" in reply.json()["detail"]
     else:
-        assert b"This form could not be taken" in reply.content
+        assert b"This form could not be accepted" in reply.content
     assert AuditEvent.objects.count() == before
 
 

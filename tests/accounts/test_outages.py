@@ -13,6 +13,7 @@ from django.test import Client
 from speakers import decoding
 from speakers.models import Speaker
 from synthesis import api as synthesis_api
+from synthesis import storage
 from tests.conftest import Api
 from voicereel_site import outages
 
@@ -37,7 +38,7 @@ def test_an_outage_is_a_503_that_says_when_to_come_back(
     alder: Api, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     monkeypatch.setattr(synthesis_api, "get_job", raising(OUTAGES[what]))
-    monkeypatch.setattr(synthesis_api.storage, "open_link", raising(OUTAGES[what]))
+    monkeypatch.setattr(storage, "open_link", raising(OUTAGES[what]))
     for path in ("/v1/jobs/job_1", "/v1/files/token/a.mp3"):
         reply = alder.get(path)
         assert reply.status_code == 503

@@ -65,7 +65,7 @@ def test_a_person_signs_up_verifies_and_founds_an_organisation() -> None:
     reply = sign_up(client, "Mina@Example.com")
     assert reply["Location"] == "/account/confirm-email/"
     # Until the address is verified they are nobody.
-    assert client.get("/")["Location"].startswith("/account/login/")
+    assert client.get("/members")["Location"].startswith("/account/login/")
     [message] = mails()
     assert message.to == ["mina@example.com"]
     wrong = client.post("/account/confirm-email/", {"code": "ZZZZ-ZZZZ"})
@@ -298,6 +298,24 @@ def test_pages_show_and_change_members(alder: Api, make_member: MakeMember) -> N
 
 
 @pytest.mark.django_db
+def test_mail_is_in_the_language_of_the_page_that_asked_for_it(
+    alder: Api, make_member: MakeMember
+) -> None:
+    korean = {"Accept-Language": "ko-KR,ko;q=0.9"}
+    Client().post(
+        "/account/signup/", {"email": "mina@example.com", "password1": PASSWORD}, headers=korean
+    )
+    [message] = mails()
+    assert "이 코드를 입력하십시오" in message.body
+    owner = make_member(alder)
+    invited = {"email": "jun@example.com", "role": "viewer"}
+    owner.client.post("/members/invite", invited, headers=korean)
+    [message] = mails()
+    assert message.subject == f"VoiceReel: {owner.user.email} 님이 Alder에 초대했습니다"
+    assert "열람자 역할로" in message.body
+
+
+@pytest.mark.django_db
 def test_a_forgotten_password_is_reset_by_a_code() -> None:
     user = make_person("mina@example.com", "an earlier password 1")
     tenant = Tenant.objects.create(name="Alder")
@@ -316,7 +334,7 @@ def test_a_forgotten_password_is_reset_by_a_code() -> None:
     user.refresh_from_db()
     assert user.check_password(PASSWORD)
     # Browsers that were logged in with the old one are not any more.
-    assert others.get("/")["Location"].startswith("/account/login/")
+    assert others.get("/members")["Location"].startswith("/account/login/")
     # And whoever owns the address hears of it.
     assert any("password" in one.subject.lower() for one in mails())
     events = AuditEvent.objects.for_tenant(tenant).filter(action="password.reset")
@@ -349,7 +367,7 @@ def test_a_second_factor_is_asked_for_once_there_is_one(alder: Api) -> None:
     assert other.post("/account/login/", login)["Location"].startswith(
         "/account/security/authenticate/"
     )
-    assert other.get("/")["Location"].startswith("/account/login/")
+    assert other.get("/members")["Location"].startswith("/account/login/")
     assert other.get("/v1/jobs").status_code == 401
     recovery = client.get("/account/security/recovery-codes/").content.decode()
     [first, *_] = re.findall(r"\b([0-9a-f]{8})\b", recovery)
@@ -506,7 +524,7 @@ def test_another_way_in_is_on_record(alder: Api) -> None:
     Client().post("/account/login/", {"login": second.email, "password": "wrong password"})
     assert other.get("/").status_code == 200
     client.post("/account/sessions/")
-    assert other.get("/").status_code == 302
+    assert other.get("/members").status_code == 302
     actions = AuditEvent.objects.for_tenant(alder.tenant).values_list("action", flat=True)
     assert {"email.added", "login.failed", "sessions.ended"} <= set(actions)
 

@@ -52,13 +52,14 @@ from billing.invoicing import (
     mirror_later,
     record_payment,
 )
-from billing.models import Credit, Price
+from billing.models import Credit, Price, ServiceCredit
 from billing.periods import Month
 from billing.rollups import count_usage
 from billing.sending import send_invoice
 from billing.usage import Measurement, record_usage
 from speakers.models import Speaker
-from synthesis.models import Job
+from synthesis.comparison.comparisons import get_comparison, jobs_of, vote, welcome
+from synthesis.models import Comparison, Job
 from synthesis.tasks import erase_speaker
 from tests.accounts.disk import contents_below, files_below
 from tests.conftest import Api, Browser, log_in, make_person
@@ -96,6 +97,17 @@ def fill(
     body["script"] = [{"speaker_id": speaker.pk, "text": "A second one."}]
     third = api.post("/v1/synthesize", body).json()["id"]
     render(third)  # told to the endpoint
+    assert member.send(f"/jobs/{third}/change", do="draft").status_code == 302
+    compared = {
+        "title": TITLE,
+        "texts": ["A second one."],
+        "variants": [{"speaker_id": speaker.pk}, {"speaker_id": speaker.pk, "speed": 1.2}],
+    }
+    comparison = Comparison.objects.get(pk=api.post("/v1/comparisons", compared).json()["id"])
+    for job in jobs_of(comparison).values():
+        render(job.pk)
+    comparison = get_comparison(api.tenant, comparison.pk)
+    assert vote(comparison, welcome(comparison), 0, "first")
     fill_books(api.tenant)
     return {"speaker": speaker.pk, "jobs": [*jobs, third], "member": member}
 
@@ -104,7 +116,18 @@ def fill_books(tenant: Tenant) -> None:
     """An invoice with all that can hang on one, of the usage that there is."""
     account = account_of(tenant, timezone.now())
     month = Month.containing(timezone.now(), account.time_zone)
-    Credit.objects.create(tenant=tenant, amount_minor=1, currency="USD", reason="Sorry")
+    credit = Credit.objects.create(tenant=tenant, amount_minor=1, currency="USD", reason="Sorry")
+    ServiceCredit.objects.create(
+        tenant=tenant,
+        month=month.name,
+        availability=1,
+        percent=10,
+        base_minor=10,
+        amount_minor=1,
+        currency="USD",
+        status="granted",
+        credit=credit,
+    )
     Price.objects.create(
         tenant=tenant,
         plan="standard",
@@ -416,7 +439,7 @@ def test_after_the_erasure_of_a_tenant_nothing_is_left_but_the_proof(
     shown = birch.request("GET", proof_path).json()
     assert shown["status"] == "erased"
     assert shown["files"] == file_count
-    assert shown["rows"]["job"] == 3
+    assert shown["rows"]["job"] == 5  # two of them for the comparison
     assert shown["rows"]["tenant"] == shown["rows"]["person"] == 1
     assert (shown["account_id"], shown["requested_by"]) == (alder.tenant.pk, alder.key.pk)
     assert birch.request("GET", proof_path[:-2] + "xx").status_code == 404
@@ -513,7 +536,7 @@ def test_people_of_another_tenant_and_operators_stay(
     left = set(User.objects.values_list("email", flat=True))
     assert left == {both.user.email, operator.email}
     assert both.get("/v1/jobs").status_code == 200
-    assert alone.get("/")["Location"].startswith("/account/login/")
+    assert alone.get("/members")["Location"].startswith("/account/login/")
 
 
 def test_an_erasure_has_to_be_meant(alder: Api, make_member: Callable[..., Browser]) -> None:
@@ -552,6 +575,11 @@ def test_a_speaker_is_erased_with_every_job_that_has_its_voice(
     lines = [{"speaker_id": other.pk, "text": "Mine alone."}]
     own = alder.post("/v1/synthesize", {"script": lines}).json()["id"]
     render(own)
+    borrower = f"/v1/speakers/{make_speaker(alder, 'Cleo').pk}"
+    alder.patch(borrower, {"speaks_as": ids["speaker"]})
+    lines = [{"speaker_id": borrower.rpartition("/")[2], "text": "With another's voice."}]
+    borrowed = alder.post("/v1/synthesize", {"script": lines}).json()["id"]
+    render(borrowed)
     kept = (
         rows_of(birch),
         contents_below(f"t/{birch.tenant.pk}"),
@@ -572,14 +600,15 @@ def test_a_speaker_is_erased_with_every_job_that_has_its_voice(
     erase_speaker(alder.tenant.pk, erasure_id)
     shown = alder.get(f"/v1/erasures/{erasure_id}").json()
     assert (shown["status"], shown["speaker_id"]) == ("erased", ids["speaker"])
-    assert shown["rows"]["job"] == 3
+    assert shown["rows"]["job"] == 6  # two of them for the comparison, and the borrowed voice's
     assert shown["rows"]["speaker"] == shown["rows"]["reference_clip"] == 1
     assert shown["files"] > 5
     assert not any("/x/" in key for key in files_below(f"t/{alder.tenant.pk}"))
     assert Client().get(archive["archive"]["url"]).status_code == 403
     assert [row["id"] for row in alder.get("/v1/erasures").json()["data"]] == [erasure_id]
-    for job_id in ids["jobs"]:
+    for job_id in (*ids["jobs"], borrowed):
         assert alder.get(f"/v1/jobs/{job_id}").status_code == 404
+    assert alder.get(borrower).json()["speaks_as"] is None
     naming = [
         line
         for line in everything_stored().splitlines()
@@ -651,7 +680,9 @@ def test_every_model_that_names_a_tenant_is_exported_and_erased() -> None:
     order = models_of_tenants()
     for model in order:
         for field in model._meta.fields:
-            if isinstance(field, models.ForeignKey) and field.related_model in order:
+            if isinstance(field, models.ForeignKey) and field.related_model is model:
+                assert field.remote_field.on_delete is models.SET_NULL
+            elif isinstance(field, models.ForeignKey) and field.related_model in order:
                 assert order.index(model) < order.index(field.related_model), model
 
 

@@ -16,6 +16,7 @@ from billing.serializers import UpdateBillingRequest
 from speakers.serializers import UpdateSpeakerRequest
 from synthesis.serializers import ReplacePronunciationsRequest, SynthesizeRequest
 from voicereel_site.examples import EXAMPLES
+from voicereel_site.guides import GUIDES, guide
 from voicereel_site.problems import PROBLEMS
 from voicereel_site.shapes import StrictSerializer
 
@@ -128,10 +129,47 @@ def test_the_guides_are_in_the_document_with_every_code_and_plan() -> None:
     assert "{" + "codes" + "}" not in text
 
 
-def test_the_reference_page_is_served_with_its_script() -> None:
-    page = Client().get("/docs")
-    assert page.status_code == 200
-    assert 'spec-url="/v1/openapi.json"' in page.content.decode()
-    script = Client().get("/docs/redoc.js")
-    assert script["Content-Type"] == "text/javascript"
-    assert len(script.content) > 500_000
+def test_each_operation_has_a_place_in_the_reference() -> None:
+    document = Client().get("/v1/openapi.json").json()
+    for tag in document["tags"]:
+        page = Client().get(f"/docs/reference/{tag['name']}").content.decode()
+        for name, operation in operations():
+            if tag["name"] in operation["tags"]:
+                assert f'id="{operation["operationId"]}"' in page, name
+                assert name.split()[1] in page
+    assert Client().get("/docs/reference/nothing").status_code == 404
+
+
+def test_fields_of_bodies_are_named_with_what_they_are_in() -> None:
+    page = Client().get("/docs/reference/synthesize").content.decode()
+    assert "<code>script[].speaker_id</code> *" in page
+    assert "<code>output.format</code>" in page
+    assert "one of wav, flac, mp3, opus, m4a" in page
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_each_guide_is_a_page_in_each_language(language: str) -> None:
+    for name in GUIDES:
+        page = Client().get(f"/docs/{name}", headers={"Accept-Language": language})
+        assert page.status_code == 200
+        text = page.content.decode()
+        assert f'<html lang="{language}"' in text
+        assert text.count("<h1") == 1
+        assert ("습니다" in text) == (language == "ko"), name
+        assert not re.search(r"\{(codes|plans|prices|problem|roles)\}", text)
+
+
+def test_guides_in_korean_have_the_headings_that_they_have_in_english() -> None:
+    for name in GUIDES:
+        english, korean = guide(name, "en"), guide(name, "ko")
+        assert len(english.sections) == len(korean.sections), name
+
+
+def test_the_documentation_is_searched_by_all_of_the_words() -> None:
+    found = Client().get("/docs", {"q": "idempotency key"}).content.decode()
+    assert "/docs/limits#" in found or "/docs/errors#" in found or "/docs/start#" in found
+    assert "POST" in Client().get("/docs", {"q": "synthesize"}).content.decode()
+    nothing = Client().get("/docs", {"q": "zebra umbrella"}).content.decode()
+    assert '<li><a href="/docs/' not in nothing.split("<article>")[1]
+    hostile = Client().get("/docs", {"q": "<script>alert(1)</script>"}).content.decode()
+    assert "<script>alert" not in hostile

@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 import pytest
 import stripe
 from django.test import Client
+from django.utils import timezone
 
 from accounts.outbox import relay
 from billing.cards import take_events
 from billing.closing import find_mismatches
-from billing.invoicing import credit_invoice
+from billing.invoicing import credit_invoice, record_payment, void_invoice
 from billing.models import BillingAccount, Invoice, Payment, StripeEvent, StripeMirror
 from billing.stripe_mirror import sweep_mirrors
 from tests.billing.conftest import account, at
@@ -247,3 +248,38 @@ def test_the_fake_refuses_what_stripes_library_would_not_type(stripe_server: Str
         check(stripe.params.InvoiceCreateParams, {"auto_advance": "0"})
     with pytest.raises(OSError, match="404"):
         urllib.request.urlopen(f"{stripe_server.url}/v1/subscriptions")
+
+
+@pytest.mark.parametrize("how", ["transfer", "void"])
+def test_what_was_paid_otherwise_or_taken_back_is_never_charged(
+    with_card: Make, use: Make, close: Make, stripe_server: StripeServer, how: str
+) -> None:
+    """The card is declined, the customer pays by transfer (or we take the invoice back), and then gives
+    another card, which pays what was declined.
+    """
+    api = with_card()
+    use(api, "2026-03-10T10:00Z", 10)
+    stripe_server.troubles.declined = True
+    close("2026-04")
+    sweep_mirrors()
+    tell(stripe_server)
+    invoice = Invoice.objects.get()
+    if how == "transfer":
+        record_payment(
+            invoice,
+            invoice.total_minor,
+            method="transfer",
+            reference="deposit 1",
+            received_at=timezone.now(),
+        )
+    else:
+        void_invoice(invoice, reason="A mistake of ours")
+    stripe_server.troubles.declined = False
+    api.post("/v1/billing/card", {"return_url": "https://alder.example/billing"})
+    stripe_server.give_card(stripe_server.of_kind("checkout.session")[-1]["id"])
+    tell(stripe_server)
+    sweep_mirrors()
+    assert stripe_server.charges == []
+    assert StripeMirror.objects.get().state == StripeMirror.State.DROPPED
+    [theirs] = stripe_server.of_kind("invoice")
+    assert theirs["status"] == "void"

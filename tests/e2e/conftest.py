@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from tests.environment import POSTGRES, REDIS, servers_missing
+from tests.prepared import put_database
 from voicereel_site.local_stack import LocalStack
 
 
@@ -35,6 +36,7 @@ def production(folder: Path, redis_database: int | None = None) -> Iterator[dict
             "VOICEREEL_SECRET_KEY": uuid.uuid4().hex * 2,
             "VOICEREEL_API_KEY_PEPPER": uuid.uuid4().hex * 2,
             "VOICEREEL_ENCRYPTION_KEYS": uuid.uuid4().hex * 2,
+            "VOICEREEL_ENVIRONMENT": "test",
             "VOICEREEL_MAIL_URL": "consolemail://",
             "VOICEREEL_VAR": str(folder),
         }
@@ -46,6 +48,7 @@ def production(folder: Path, redis_database: int | None = None) -> Iterator[dict
 
 
 def _embedded(folder: Path) -> Iterator[dict[str, str]]:
+    put_database(folder)
     yield {"VOICEREEL_VAR": str(folder)}
 
 
@@ -67,7 +70,8 @@ def tone_stack(
             "VOICEREEL_ENGINE": "tone",
             "VOICEREEL_WEBHOOK_NETWORKS": "127.0.0.0/8",  # where receivers of tests are
         }
-        with LocalStack(environment=environment, log=file) as stack:
+        migrate = "DATABASE_URL" in profile
+        with LocalStack(environment=environment, log=file, migrate=migrate) as stack:
             yield stack
 
 
@@ -77,5 +81,6 @@ def kokoro_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStac
     folder = tmp_path_factory.mktemp("kokoro")
     with (folder / "server.log").open("ab") as file:
         environment = {"VOICEREEL_ENGINE": "kokoro", "VOICEREEL_VAR": str(folder)}
-        with LocalStack(environment=environment, log=file) as stack:
+        put_database(folder)
+        with LocalStack(environment=environment, log=file, migrate=False) as stack:
             yield stack

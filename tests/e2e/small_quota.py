@@ -1,6 +1,6 @@
 """The web process, with a standard plan of a hundred requests an hour.
 
-granian --interface wsgi tests.e2e.small_quota:application
+python -m voicereel_site.web_server tests.e2e.small_quota:application
 """
 
 from voicereel_site.wsgi import application  # first: it sets Django up

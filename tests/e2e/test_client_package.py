@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from tests.e2e.human_speech import two_cities
+from tests.prepared import put_database
 from voicereel_site.local_stack import ROOT, LocalStack
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -22,7 +23,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     folder = tmp_path_factory.mktemp("client")
     with (folder / "server.log").open("ab") as log:
         environment = {"VOICEREEL_VAR": str(folder), "VOICEREEL_ENGINE": "tone"}
-        with LocalStack(environment=environment, log=log) as running:
+        put_database(folder)
+        with LocalStack(environment=environment, log=log, migrate=False) as running:
             yield running
 
 

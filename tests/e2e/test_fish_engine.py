@@ -25,6 +25,7 @@ import voicereel
 import webvtt
 
 from tests.e2e.human_speech import OPENING, two_cities
+from tests.prepared import put_database
 from voicereel_site.local_stack import ROOT, LocalStack, free_port, kill_group
 
 pytest.importorskip("torch", reason="needs what requirements-gpu.txt installs")
@@ -90,6 +91,7 @@ class Finished:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_MeasuredStack]:
     folder = tmp_path_factory.mktemp("fish")
     write_random_checkpoint(folder / "checkpoint")
+    put_database(folder / "var")
     environment = {
         "VOICEREEL_VAR": str(folder / "var"),
         "VOICEREEL_ENGINE": "fish",
@@ -99,7 +101,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_MeasuredStack]:
     }
     with (
         (folder / "server.log").open("ab") as log,
-        _MeasuredStack(environment=environment, log=log) as running,
+        _MeasuredStack(environment=environment, log=log, migrate=False) as running,
     ):
         yield running
         # Polite ends are tested elsewhere, and take it seconds.

@@ -6,7 +6,6 @@ import os
 import time
 import uuid
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +13,7 @@ import soundfile
 import voicereel
 
 from tests.e2e.human_speech import two_cities
-from voicereel_site.local_stack import LocalStack, kill_group
+from voicereel_site.local_stack import LocalStack
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +30,6 @@ def client(tone_stack: LocalStack, key: str) -> voicereel.Client:
 def speaker(client: voicereel.Client) -> voicereel.Speaker:
     made = client.register_speaker("지민", two_cities(), language="ko", consent=True)
     return client.wait_for_speaker(made.id, timeout_s=60)
-
-
-def lines_done(client: voicereel.Client, job: voicereel.Job) -> int:
-    progress = client.get_job(job.id).progress
-    assert progress is not None
-    return progress.lines_done
 
 
 def test_a_script_becomes_one_audio_file_with_captions(
@@ -77,38 +70,12 @@ def test_a_deleted_jobs_files_are_gone(
     def files_left() -> list[str]:
         return [name for path, _, files in os.walk(folder) if job.id in path for name in files]
 
-    assert len(files_left()) == 5
+    assert len(files_left()) == 6
     client.delete_job(job.id)
     deadline = time.monotonic() + 10
     while files_left() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert files_left() == []
-
-
-@pytest.mark.services
-def test_a_job_outlives_a_worker_killed_in_the_middle(
-    client: voicereel.Client, speaker: voicereel.Speaker, tone_stack: LocalStack, tmp_path: Path
-) -> None:
-    script: list[dict[str, Any]] = [
-        {"speaker_id": speaker.id, "text": f"Line {number} of a long script. " * 8}
-        for number in range(400)
-    ]
-    job = client.synthesize(script, output={"format": "flac"})
-    while lines_done(client, job) < 20:
-        assert tone_stack.ended() is None
-        time.sleep(0.05)
-    assert tone_stack.worker is not None
-    kill_group(tone_stack.worker)
-    done_by_the_first = lines_done(client, job)
-    assert done_by_the_first < 400
-    tone_stack.start_worker()
-    job = client.wait_for_job(job.id, timeout_s=120)
-    assert lines_done(client, job) == 400
-    audio = client.download_audio(job, tmp_path / "a.flac")
-    assert job.audio is not None
-    assert soundfile.info(audio).frames * 1000 // 44_100 in range(
-        job.audio.duration_ms - 1, job.audio.duration_ms + 1
-    )
 
 
 def test_logs_hold_neither_keys_nor_links_nor_text(

@@ -217,6 +217,20 @@ class StripeServer:
         self._tell("invoice.finalized", invoice)
         return invoice
 
+    def _void(self, given: dict[str, Any], invoice_id: str) -> dict[str, Any]:
+        invoice = self._find(invoice_id, "invoice")
+        if invoice["status"] != "open":
+            raise _Refused(400, "invalid_request_error", "You can only void open invoices")
+        invoice["status"] = "void"
+        return invoice
+
+    def _delete_invoice(self, given: dict[str, Any], invoice_id: str) -> dict[str, Any]:
+        invoice = self._find(invoice_id, "invoice")
+        if invoice["status"] != "draft":
+            raise _Refused(400, "invalid_request_error", "You can only delete draft invoices")
+        del self.objects[invoice_id]
+        return {"id": invoice_id, "object": "invoice", "deleted": True}
+
     def _pay(self, given: dict[str, Any], invoice_id: str) -> dict[str, Any]:
         invoice = self._find(invoice_id, "invoice")
         if invoice["status"] == "paid":
@@ -290,6 +304,8 @@ class StripeServer:
                 self._finalize,
             ),
             ("POST", "/v1/invoices/*/pay", params.InvoicePayParams, self._pay),
+            ("POST", "/v1/invoices/*/void", params.InvoiceVoidInvoiceParams, self._void),
+            ("DELETE", "/v1/invoices/*", params.InvoiceDeleteParams, self._delete_invoice),
             ("POST", "/v1/credit_notes", params.CreditNoteCreateParams, self._create_credit_note),
         ]
 

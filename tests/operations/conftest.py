@@ -1,5 +1,6 @@
 """The product on servers that a test may kill: web, worker and relay with the tone engine."""
 
+import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import voicereel
 
 from tests.e2e.human_speech import two_cities
 from tests.operations.servers import Postgres, Redis, SeaweedFS
+from tests.prepared import put_database
 from voicereel_site.local_stack import ROOT, LocalStack
 
 
@@ -59,7 +61,12 @@ class Site:
         if self.s3 is not None:
             return sorted(key for key in self.s3.stored_keys() if part in key)
         root = Path(self.settings["VOICEREEL_VAR"]) / "audio"
-        keys = (str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+        # os.walk passes over a folder that is erased while it looks; Path.rglob raises.
+        keys = (
+            str((Path(folder) / name).relative_to(root))
+            for folder, _, names in os.walk(root)
+            for name in names
+        )
         return sorted(key for key in keys if part in key)
 
 
@@ -69,9 +76,28 @@ MakeSite = Callable[..., Site]
 @pytest.fixture
 def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
     """Start the product: ``make_site("embedded")``, ``make_site("production", s3=True)``."""
+    yield from _sites(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def make_shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
+    """As make_site, for all tests of a module, which run in one process: to start the product
+    takes longer than most of them.
+    """
+    yield from _sites(tmp_path_factory)
+
+
+def _sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
     started: list[Any] = []
 
-    def make(profile: str, *, s3: bool = False, **settings: str) -> Site:
+    def make(
+        profile: str,
+        *,
+        s3: bool = False,
+        metrics: bool = False,
+        port: int | None = None,
+        **settings: str,
+    ) -> Site:
         folder = tmp_path_factory.mktemp(profile)
         environment = {
             "VOICEREEL_VAR": str(folder / "var"),
@@ -89,10 +115,13 @@ def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
                 "VOICEREEL_SECRET_KEY": uuid.uuid4().hex * 2,
                 "VOICEREEL_API_KEY_PEPPER": uuid.uuid4().hex * 2,
                 "VOICEREEL_ENCRYPTION_KEYS": uuid.uuid4().hex * 2,
+                "VOICEREEL_ENVIRONMENT": "test",
                 "VOICEREEL_MAIL_URL": "consolemail://",
             }
             owner = {"DATABASE_URL": postgres.url_of("voicereel_migrator")}
             operators = {"DATABASE_URL": postgres.url_of("voicereel_operations")}
+        else:
+            put_database(Path(settings.get("VOICEREEL_VAR", folder / "var")))
         if s3:
             storage = SeaweedFS(folder / "s3")
             environment |= storage.settings
@@ -102,7 +131,15 @@ def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
                 started.append(server)
         environment |= settings
         log = (folder / "voicereel.log").open("ab")
-        stack = LocalStack(environment=environment, log=log, owner=owner, operators=operators)
+        stack = LocalStack(
+            port,
+            environment=environment,
+            log=log,
+            owner=owner,
+            operators=operators,
+            metrics=metrics,
+            migrate=False,
+        )
         started.append(stack)
         stack.__enter__()
         return Site(stack, environment, postgres, redis, storage)

@@ -1,6 +1,6 @@
 """The web process, dying between the commit of a job and the answer.
 
-    granian --interface wsgi tests.operations.crashing_web:application
+    python -m voicereel_site.web_server tests.operations.crashing_web:application
 
 CRASH_FILE: a file; while it exists the process that would answer dies instead.
 """

@@ -114,15 +114,17 @@ class Postgres(Server):
         self._bin = Path(found[-1] if found else Path(shutil.which("postgres") or "").parent)
         # PostgreSQL refuses to run as root.
         self._user = "postgres" if os.geteuid() == 0 else None
-        self._data = data or self._new_folder()
+        self.data = data or self.new_folder()
         if data is None:
-            subprocess.run(["cp", "-a", f"{_prepared_cluster()}/.", self._data], check=True)
+            subprocess.run(["cp", "-a", f"{_prepared_cluster()}/.", self.data], check=True)
 
-    def _new_folder(self) -> Path:
+    @staticmethod
+    def new_folder() -> Path:
+        """An empty one for a cluster."""
         # Its account may not enter the folders that pytest keeps to itself.
         folder = Path(tempfile.mkdtemp(prefix="voicereel-postgres-"))
-        if self._user:
-            account = pwd.getpwnam(self._user)
+        if os.geteuid() == 0:
+            account = pwd.getpwnam("postgres")
             os.chown(folder, account.pw_uid, account.pw_gid)
         return folder
 
@@ -130,9 +132,9 @@ class Postgres(Server):
     def make_cluster(cls, folder: Path) -> Path:
         """A cluster at rest, with all that LocalStack would migrate."""
         made = cls(folder, data=folder)
-        made._data = made._new_folder()
+        made.data = made.new_folder()
         subprocess.run(
-            [made._bin / "initdb", "-D", made._data, "-U", "postgres", "-A", "trust", "-E", "UTF8"],
+            [made._bin / "initdb", "-D", made.data, "-U", "postgres", "-A", "trust", "-E", "UTF8"],
             cwd="/",
             user=made._user,
             capture_output=True,
@@ -143,7 +145,7 @@ class Postgres(Server):
         assert made.process is not None
         made.process.send_signal(signal.SIGINT)  # its own way to end at once and in order
         made.process.wait(timeout=30)
-        return made._data
+        return made.data
 
     def url_of(self, user: str) -> str:
         return f"postgres://{user}@127.0.0.1:{self.port}/voicereel"
@@ -154,30 +156,27 @@ class Postgres(Server):
         return self.url_of("postgres")
 
     def _prepare(self) -> None:
-        """The roles and the database, as docker/postgres/roles.sql says, and its tables."""
-        psql = [
-            str(self._bin / "psql"),
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-            "-U",
-            "postgres",
-            "-q",
-        ]
-        passwords = [f"{name}=x" for name in ("owner", "app", "operator")]
+        """The roles and the database, as a container of PostgreSQL makes them, and its tables."""
+        passwords = self.folder / "passwords"
+        passwords.mkdir()
+        for name in ("owner", "app", "operator"):
+            (passwords / f"{name}_password").write_text("x")
         subprocess.run(
-            [
-                *(*psql, "-v", "ON_ERROR_STOP=1", "-f", str(ROOT / "docker/postgres/roles.sql")),
-                *(part for password in passwords for part in ("-v", password)),
-            ],
+            ["sh", str(ROOT / "docker/postgres/create.sh")],
+            env={
+                **os.environ,
+                "PATH": f"{self._bin}:{os.environ['PATH']}",
+                "PGHOST": "127.0.0.1",
+                "PGPORT": str(self.port),
+                "SECRETS": str(passwords),
+                "ROLES": str(ROOT / "docker/postgres/roles.sql"),
+            },
             check=True,
         )
-        statement = "CREATE DATABASE voicereel OWNER voicereel_migrator"
-        subprocess.run([*psql, "-c", statement], check=True)
         kept_secret = ("SECRET_KEY", "API_KEY_PEPPER", "ENCRYPTION_KEYS")
         settings = {f"VOICEREEL_{name}": secrets.token_hex(32) for name in kept_secret} | {
             "DATABASE_URL": self.url_of("voicereel_migrator"),
+            "VOICEREEL_ENVIRONMENT": "test",
             "VOICEREEL_MAIL_URL": "consolemail://",
             "VOICEREEL_VAR": str(self.folder / "var"),
         }
@@ -191,7 +190,7 @@ class Postgres(Server):
     def command(self) -> Sequence[str]:
         return [
             str(self._bin / "postgres"),
-            *("-D", str(self._data), "-p", str(self.port), "-k", str(self._data)),
+            *("-D", str(self.data), "-p", str(self.port), "-k", str(self.data)),
             *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=60"),
             *(part for setting in self._settings for part in ("-c", setting)),
         ]
@@ -201,7 +200,7 @@ class Postgres(Server):
 
     def close(self) -> None:
         super().close()
-        shutil.rmtree(self._data)
+        shutil.rmtree(self.data, ignore_errors=True)
 
     def answers(self) -> bool:
         try:

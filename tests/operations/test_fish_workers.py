@@ -31,6 +31,7 @@ pytest.importorskip("torch", reason="needs what requirements-gpu.txt installs")
 
 from synthesis.engines.fish.random_checkpoint import write_random_checkpoint
 
+# One after another: each has engines that take a processor.
 pytestmark = pytest.mark.services
 
 Process = subprocess.Popen[bytes]
@@ -100,7 +101,7 @@ class FishSite:
 
     def ready_engine(self) -> Engine:
         engine = self.start_engine()
-        wait_until(engine.is_ready, "the engine is ready", 60)
+        wait_until(engine.is_ready, "the engine is ready", 180)
         return engine
 
     def log(self) -> str:
@@ -221,6 +222,7 @@ def test_a_job_whose_engine_is_killed_goes_on_where_it_was(make_fish_site: MakeF
     assert attempts_of(site, job_id) == (2, 0)
 
 
+@pytest.mark.drills
 def test_engines_share_the_queue_and_come_and_go(make_fish_site: MakeFishSite) -> None:
     fish = make_fish_site("production")
     site, alder = fish.site, fish.site.client()
@@ -260,6 +262,7 @@ def test_engines_share_the_queue_and_come_and_go(make_fish_site: MakeFishSite) -
     assert third.metric("tokens_total") > 0
 
 
+@pytest.mark.drills
 def test_an_engine_that_is_asked_to_end_keeps_the_lines_in_hand_and_hands_jobs_on(
     make_fish_site: MakeFishSite,
 ) -> None:
@@ -392,7 +395,7 @@ def test_an_engine_that_lost_an_aligner_still_ends_when_asked_to(
     make_fish_site: MakeFishSite, victim: int
 ) -> None:
     engine = make_fish_site("embedded").start_engine(VOICEREEL_ENGINE_THREADS="2")
-    wait_until(lambda: engine.is_ready() and len(engine.aligners()) == 2, "two aligners", 60)
+    wait_until(lambda: engine.is_ready() and len(engine.aligners()) == 2, "two aligners", 180)
     time.sleep(0.5)  # until they wait for work, one of them with the hand on its queue
     engine.aligners()[victim].kill()
     engine.process.terminate()

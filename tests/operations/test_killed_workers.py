@@ -18,7 +18,8 @@ from voicereel_site.local_stack import ROOT, kill_group
 pytestmark = pytest.mark.services
 
 WORKER = "tests.operations.crashing_worker"
-PROFILES = ["embedded", "production"]
+# On one disk and in one process: those of the twelve where SQLite and files are another thing.
+POINTS_OF_EMBEDDED = ("claimed", "line stored, row not", "uploading", "finishing")
 
 
 def script(speaker: voicereel.Speaker) -> list[dict[str, Any]]:
@@ -68,9 +69,15 @@ def run_until_killed(site: Site, **crash: str) -> None:
     stop_worker(site)  # its children with it
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    ("profile", "points"),
+    [
+        pytest.param("embedded", POINTS_OF_EMBEDDED, marks=pytest.mark.drills),
+        ("production", POINTS),
+    ],
+)
 def test_a_job_survives_its_worker_being_killed_at_any_point(
-    make_site: MakeSite, profile: str
+    make_site: MakeSite, profile: str, points: tuple[str, ...]
 ) -> None:
     site = make_site(profile, s3=profile == "production")
     client = site.client()
@@ -83,20 +90,23 @@ def test_a_job_survives_its_worker_being_killed_at_any_point(
 
     kept_before: dict[str, dict[int, str]] = {}
     jobs: dict[str, str] = {}
-    for point in POINTS:
+    for point in points:
         jobs[point] = submit(client, speaker)
         run_until_killed(site, CRASH_AT=point, CRASH_JOB=jobs[point])
         kept_before[point] = kept_lines(site, jobs[point])
     # Each died where it was meant to.
-    assert {point: len(kept) for point, kept in kept_before.items()} == {
+    kept_at = {
         "claimed": 0,
         "first line spoken": 0,
         "line stored, row not": 2,
         "between lines": 5,
     } | dict.fromkeys(POINTS[4:], 8)
+    assert {point: len(kept) for point, kept in kept_before.items()} == {
+        point: kept_at[point] for point in points
+    }
 
     site.stack.start_worker()
-    for point in POINTS:
+    for point in points:
         assert audio_of(client, jobs[point]) == expected, point
         assert usage_of(site, jobs[point]) == used, point
         after = kept_lines(site, jobs[point])
@@ -108,11 +118,8 @@ def test_a_job_survives_its_worker_being_killed_at_any_point(
             assert stored == [key], point
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_a_worker_that_is_asked_to_end_hands_its_job_on_at_once(
-    make_site: MakeSite, profile: str
-) -> None:
-    site = make_site(profile)
+def test_a_worker_that_is_asked_to_end_hands_its_job_on_at_once(make_site: MakeSite) -> None:
+    site = make_site("production")
     client = site.client()
     speaker = ready_speaker(client)
     long = [{"speaker_id": speaker.id, "text": "abcdefghi"} for _ in range(1500)]
@@ -132,11 +139,10 @@ def test_a_worker_that_is_asked_to_end_hands_its_job_on_at_once(
     assert len(usage_of(site, job_id)) == 2
 
 
-@pytest.mark.parametrize("profile", PROFILES)
 def test_a_job_deleted_while_it_runs_leaves_no_file_and_no_row(
-    make_site: MakeSite, profile: str, tmp_path: Path
+    make_site: MakeSite, tmp_path: Path
 ) -> None:
-    site = make_site(profile, s3=profile == "production")
+    site = make_site("production", s3=True)
     client = site.client()
     speaker = ready_speaker(client)
     stop_worker(site)
@@ -171,11 +177,10 @@ def test_a_job_deleted_while_it_runs_leaves_no_file_and_no_row(
     assert site.rows("SELECT count(*) FROM billing_usageevent") == [(0,)]
 
 
-@pytest.mark.parametrize("profile", PROFILES)
 def test_a_job_whose_web_process_died_before_answering_finishes_once(
-    make_site: MakeSite, profile: str, tmp_path: Path
+    make_site: MakeSite, tmp_path: Path
 ) -> None:
-    site = make_site(profile)
+    site = make_site("production")
     speaker = ready_speaker(site.client())
     crash = tmp_path / "crash"
     assert site.stack.web is not None
@@ -197,29 +202,26 @@ def test_a_job_whose_web_process_died_before_answering_finishes_once(
     assert site.rows("SELECT attempt FROM synthesis_job") == [(1,)]
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("point", ["marked", "published"])
-def test_a_job_whose_dispatcher_died_finishes_once(
-    make_site: MakeSite, profile: str, point: str
-) -> None:
-    site = make_site(profile)
+def test_a_job_whose_dispatcher_died_finishes_once(make_site: MakeSite) -> None:
+    site = make_site("production")
     speaker = ready_speaker(site.client())
-    assert site.stack.dispatcher is not None
-    kill_group(site.stack.dispatcher)
-    job_id = submit(site.client(), speaker)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.operations.crashing_dispatcher"],
-        cwd=ROOT,
-        env=site.stack.operators
-        | {"CRASH_AT": point, "DJANGO_SETTINGS_MODULE": "voicereel_site.settings"},
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL
-    site.stack.start_dispatcher()
-    audio_of(site.client(), job_id)
-    assert len(usage_of(site, job_id)) == 2
-    assert site.rows("SELECT attempt FROM synthesis_job") == [(1,)]
+    for point in ("marked", "published"):
+        assert site.stack.dispatcher is not None
+        kill_group(site.stack.dispatcher)
+        job_id = submit(site.client(), speaker)
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.operations.crashing_dispatcher"],
+            cwd=ROOT,
+            env=site.stack.operators
+            | {"CRASH_AT": point, "DJANGO_SETTINGS_MODULE": "voicereel_site.settings"},
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == -signal.SIGKILL
+        site.stack.start_dispatcher()
+        audio_of(site.client(), job_id)
+        assert len(usage_of(site, job_id)) == 2
+        assert site.rows("SELECT attempt FROM synthesis_job WHERE id = ?", job_id) == [(1,)]
     wait_until(lambda: not site.rows("SELECT 1 FROM accounts_outboxmessage"), "outbox empty", 60)
 
 
@@ -239,11 +241,9 @@ def test_jobs_finish_once_although_redis_lost_its_data(make_site: MakeSite) -> N
     assert {len(usage_of(site, job_id)) for job_id in jobs} == {2}
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_a_job_that_kills_its_workers_ends_and_harms_no_other(
-    make_site: MakeSite, profile: str
-) -> None:
-    site = make_site(profile)
+@pytest.mark.drills
+def test_a_job_that_kills_its_workers_ends_and_harms_no_other(make_site: MakeSite) -> None:
+    site = make_site("production")
     client = site.client()
     speaker = ready_speaker(client)
     stop_worker(site)

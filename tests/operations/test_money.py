@@ -51,6 +51,7 @@ def kill_workers(site: Site, chance: random.Random) -> int:
         kills += 1
 
 
+@pytest.mark.drills
 def test_two_hundred_jobs_are_billed_once_whatever_fails(make_site: MakeSite) -> None:
     chance = random.Random(8)
     with StripeServer() as stripe:

@@ -16,7 +16,7 @@ from benchmarks.customers import Customer
 from tests.operations.conftest import MakeSite, ready_speaker
 from tests.operations.servers import wait_until
 from voicereel_site.local_nginx import LocalNginx
-from voicereel_site.local_stack import ROOT, free_port
+from voicereel_site.local_stack import ROOT, free_port, kill_group
 
 pytestmark = pytest.mark.services
 
@@ -117,4 +117,4 @@ def test_a_rolling_restart_under_load_fails_no_request_and_loses_no_job(
             made = found["statuses"]["202"] + before_load
             assert site.rows("SELECT count(*) FROM synthesis_job") == [(made,)]
     finally:
-        other.kill()
+        kill_group(other)

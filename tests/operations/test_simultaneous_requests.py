@@ -19,6 +19,11 @@ THREADS = 50
 Answer = TypeVar("Answer")
 
 
+@pytest.fixture(scope="module", params=["embedded", "production"])
+def site(request: pytest.FixtureRequest, make_shared_site: MakeSite) -> Site:
+    return make_shared_site(request.param)
+
+
 def at_once(ask: Callable[[int], Answer]) -> list[Answer]:
     """The answers to fifty requests that begin together."""
     together = Barrier(THREADS)
@@ -31,11 +36,7 @@ def at_once(ask: Callable[[int], Answer]) -> list[Answer]:
         return list(pool.map(one, range(THREADS)))
 
 
-@pytest.mark.parametrize("profile", ["embedded", "production"])
-def test_one_key_makes_one_job_one_charge_and_one_speaker(
-    make_site: MakeSite, profile: str
-) -> None:
-    site = make_site(profile)
+def test_one_key_makes_one_job_one_charge_and_one_speaker(site: Site) -> None:
     client = site.client()
     speaker = ready_speaker(client)
     bodies = [
@@ -77,9 +78,8 @@ def test_one_key_makes_one_job_one_charge_and_one_speaker(
     assert site.rows("SELECT count(*) FROM speakers_speaker WHERE name = 'Ben'") == [(1,)]
 
 
-@pytest.mark.parametrize("profile", ["embedded", "production"])
-def test_of_many_dictionaries_one_stays_whole(make_site: MakeSite, profile: str) -> None:
-    client = make_site(profile).client()
+def test_of_many_dictionaries_one_stays_whole(site: Site) -> None:
+    client = site.client()
     dictionaries = [
         [voicereel.Pronunciation("en", f"word{n:03}", f"by {writer}") for n in range(writer, 100)]
         for writer in range(THREADS)

@@ -1,5 +1,6 @@
 """The product behind nginx with a certificate, as ``make run-tls`` starts it."""
 
+import os
 import re
 import shutil
 import ssl
@@ -13,7 +14,7 @@ import pytest
 
 from tests.operations.conftest import MakeSite, Site
 from voicereel_site.local_nginx import Certificate, LocalNginx, local_certificate
-from voicereel_site.local_stack import free_port
+from voicereel_site.local_stack import ROOT, free_port
 
 pytestmark = pytest.mark.services
 
@@ -36,9 +37,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tls")
 
 
-@pytest.fixture
-def front(make_site: MakeSite, folder: Path) -> Iterator[Front]:
-    site = make_site("embedded", VOICEREEL_HTTPS="true", VOICEREEL_TRUSTED_PROXIES="1")
+@pytest.fixture(scope="module")
+def front(make_shared_site: MakeSite, folder: Path) -> Iterator[Front]:
+    site = make_shared_site("embedded", VOICEREEL_HTTPS="true", VOICEREEL_TRUSTED_PROXIES="1")
     certificate = local_certificate(folder / "certificate")
     plain = free_port()
     nginx = LocalNginx(
@@ -116,6 +117,27 @@ def test_tls_1_3_and_nothing_else(front: Front) -> None:
         other = {"Origin": "https://evil.example", "Referer": "https://evil.example/"}
         assert client.post("/account/login/", data=form, headers=other).status_code == 403
         _forged_addresses_change_nothing(front, client)
+
+
+def test_a_customers_way_through_from_outside(front: Front) -> None:
+    """What `make e2e` does before a deployment is let go on."""
+    done = subprocess.run(
+        ["make", "e2e", f"URL={front.nginx.url}", f"KEY={front.site.key}"],
+        cwd=ROOT,
+        env=os.environ | {"SSL_CERT_FILE": str(front.certificate.authority)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout[-4_000:] + done.stderr
+    assert re.search(r"^=+ \d+ passed", done.stdout, re.M), done.stdout[-2_000:]
+    assert front.site.key not in done.stdout + done.stderr
+    # It leaves nothing behind.
+    assert front.site.rows("SELECT count(*) FROM synthesis_job") == [(0,)]
+    with front.client as client:
+        key = {"Authorization": f"Bearer {front.site.key}"}
+        assert client.get("/v1/speakers", headers=key).json()["data"] == []
 
 
 def _forged_addresses_change_nothing(front: Front, client: httpx.Client) -> None:

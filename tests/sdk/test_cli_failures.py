@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,8 @@ def test_ctrl_c_names_the_job_and_how_to_go_on_or_cancel(
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests in the background has it ignored, and children too.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert server.two_received.wait(timeout=10)

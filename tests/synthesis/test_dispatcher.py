@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from accounts import limits
 from accounts.models import Tenant
+from accounts.suspension import restore, suspend
 from speakers.models import Speaker
 from synthesis import backlog, dispatcher, submission
 from synthesis.dispatcher import Dispatcher
@@ -293,3 +295,32 @@ def test_the_estimate_is_what_happens(
         worker.finish(1)
     for place, job_id in enumerate(worker.taken):
         assert abs(place - (foreseen[job_id] or 0)) <= 2, job_id
+
+
+def test_jobs_of_a_suspended_tenant_wait_and_are_in_nobodys_way(
+    alder: Api, make_speaker: Callable[..., Speaker], worker: Worker
+) -> None:
+    [job] = fill(alder, make_speaker(alder), 1, lines=7)
+    suspend(alder.tenant, "They owe us a year of money.")
+    one = Dispatcher()
+    one.round()
+    assert worker.queue == []
+    assert Backlog.objects.get().lines == 0
+    restore(alder.tenant)
+    one.round()
+    assert worker.queue == [job]
+
+
+def test_a_tenant_may_have_fewer_jobs_in_hand_than_its_plan(
+    alder: Api, make_speaker: Callable[..., Speaker], worker: Worker
+) -> None:
+    fill(alder, make_speaker(alder), 5)
+    limits.set_own_limits(alder.tenant, {"in_hand": 1})
+    one = Dispatcher()
+    one.round()
+    assert len(worker.queue) == 1
+    one.round()
+    assert len(worker.queue) == 1
+    limits.set_own_limits(alder.tenant, {})
+    one.round()
+    assert len(worker.queue) > 1

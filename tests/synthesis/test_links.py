@@ -232,7 +232,7 @@ def test_a_deleted_jobs_links_lead_nowhere_and_its_files_are_erased(
 ) -> None:
     folder = f"t/{alder.tenant.pk}"
     # the lines, the audio, three captions
-    assert len(files_below(folder)) == 5
+    assert len(files_below(folder)) == 6
     assert alder.delete(f"/v1/jobs/{finished['id']}").status_code == 204
     for url in (finished["audio"]["url"], *finished["captions"].values()):
         reply = get(url)
@@ -254,7 +254,7 @@ def test_deleting_one_job_leaves_the_files_of_another(
     alder.delete(f"/v1/jobs/{other['id']}")
     relay()
     assert get(finished["audio"]["url"]).status_code == 200
-    assert len(files_below(f"t/{alder.tenant.pk}")) == 5
+    assert len(files_below(f"t/{alder.tenant.pk}")) == 6
 
 
 def test_a_file_that_is_lost_is_said_to_be_gone(alder: Api, finished: dict[str, Any]) -> None:

@@ -637,7 +637,7 @@ def test_a_job_is_erased_when_its_time_is_over(alder: Api, submit: Submit, rende
     relay()
     assert Job.objects.get().pk == other["id"]
     assert files_below(f"t/{alder.tenant.pk}/j/{job['id']}") == []
-    assert len(files_below(f"t/{alder.tenant.pk}/j/{other['id']}")) == 5
+    assert len(files_below(f"t/{alder.tenant.pk}/j/{other['id']}")) == 6
     assert len(usage_of(alder)) == 4  # what was used stays on the ledger
 
 

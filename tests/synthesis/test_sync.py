@@ -139,7 +139,12 @@ def _in_a_process(
 
 @pytest.mark.services
 @pytest.mark.parametrize(
-    ("name", "sample_rate"), [("wav", 44_100), ("mp3", 44_100), ("opus", 48_000)]
+    ("name", "sample_rate"),
+    [
+        ("wav", 44_100),
+        pytest.param("mp3", 44_100, marks=pytest.mark.drills),
+        pytest.param("opus", 48_000, marks=pytest.mark.drills),
+    ],
 )
 def test_an_hour_of_1000_lines_neither_drifts_nor_grows(
     tmp_path: Path, name: str, sample_rate: int

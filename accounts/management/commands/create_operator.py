@@ -12,16 +12,17 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, validate_totp_code
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from accounts import audit
 from accounts.models import Operator, User
+from voicereel_site.commands import QuickCommand
 
 _TRIES = 5
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Make an operator of a person, known or new: asks for a password, shows a key for an "
         "authenticator app, asks for a code of it, and prints recovery codes. Without a terminal, "

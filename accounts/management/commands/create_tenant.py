@@ -3,15 +3,15 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from accounts.keys import issue_key
 from accounts.models import Tenant
 from accounts.plans import Plan
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Make a tenant and print its first API key. The key cannot be shown again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

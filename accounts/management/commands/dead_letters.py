@@ -3,13 +3,14 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from accounts import outbox
 from accounts.models import OutboxMessage
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "List the messages that nobody would take for a day, or requeue some."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

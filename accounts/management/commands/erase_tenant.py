@@ -3,15 +3,16 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from accounts import audit
 from accounts.models import Tenant
 from accounts.privacy.erasures import begin_tenant_erasure
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Erase a tenant for good: rows, files, log lines, people who belong to no other. It is shut out "
         "at once; the worker of the queue `operations` does the rest within minutes."

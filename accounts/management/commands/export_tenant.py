@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from django.core.files.storage import default_storage
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from accounts import audit
 from accounts.models import DataExport, Tenant
 from accounts.privacy.exports import build_export, request_export
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Put everything of a tenant's into a ZIP file. The tenant's audit log says so."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

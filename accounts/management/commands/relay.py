@@ -3,15 +3,14 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from accounts import outbox
+from voicereel_site.commands import QuickCommand
 from voicereel_site.rounds import run_rounds
 
 _EVERY_S = 0.5
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Publish what must leave the database, until it is stopped. A second one does no harm."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -4,13 +4,13 @@ import sys
 from argparse import ArgumentParser, FileType
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from accounts.keys import keys_in, revoke_key
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Find API keys in a text by their pattern and checksum, and revoke those that work."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -3,13 +3,14 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from accounts.management.changes import change_tenant
 from accounts.models import LONGEST_RETENTION_HOURS
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Set how long a tenant's finished jobs are kept, from the next job on."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -3,13 +3,12 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from billing.closing import journal
 from billing.management.lookup import month_of
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Print what was finalized, credited, voided and paid in a month, as CSV for the books."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

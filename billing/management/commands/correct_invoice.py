@@ -4,14 +4,13 @@ from argparse import ArgumentParser
 from decimal import Decimal
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from billing.invoicing import credit_invoice, void_invoice
 from billing.management.lookup import invoice_of, refusals_in_words
 from billing.money import in_minor, shown
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Void an invoice of which nothing was paid, so that its usage is billed anew; or credit a part of a "
         "finalized one, or all of it."

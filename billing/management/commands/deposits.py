@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from billing.deposits import (
     COLUMNS,
@@ -16,9 +16,10 @@ from billing.deposits import (
 from billing.management.lookup import invoice_of
 from billing.models import UnmatchedDeposit
 from billing.money import shown
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Book a bank statement's deposits for the invoices that they are beyond doubt for, and show those "
         f"that wait. FILE is CSV with the columns {', '.join(COLUMNS)}; it may be given twice."

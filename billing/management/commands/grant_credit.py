@@ -4,15 +4,15 @@ from argparse import ArgumentParser
 from decimal import Decimal
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from accounts import audit
+from billing.credits import grant_credit
 from billing.management.lookup import instant_of, tenant_of
-from billing.models import Credit
 from billing.money import Currency, in_minor, shown
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Take money off a tenant's next invoices, before tax."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -25,17 +25,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         tenant = tenant_of(options["tenant"])
         try:
-            amount = in_minor(options["amount"], options["currency"])
+            row = grant_credit(
+                tenant,
+                in_minor(options["amount"], options["currency"]),
+                options["currency"],
+                options["reason"],
+                instant_of(options["expires"]) if options["expires"] else None,
+            )
         except ValueError as exc:
             raise CommandError(str(exc)) from exc
-        if amount <= 0:
-            raise CommandError("A credit is more than nothing.")
-        row = Credit.objects.create(
-            tenant=tenant,
-            amount_minor=amount,
-            currency=options["currency"],
-            reason=options["reason"],
-            expires_at=instant_of(options["expires"]) if options["expires"] else None,
-        )
-        audit.record(tenant.pk, "credit.granted", row.pk, amount_minor=amount, reason=row.reason)
-        self.stdout.write(f"{row.pk}: {shown(amount, row.currency)} for {tenant.name}.")
+        amount = shown(row.amount_minor, row.currency)
+        self.stdout.write(f"{row.pk}: {amount} for {tenant.name}.")

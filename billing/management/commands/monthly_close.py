@@ -3,15 +3,15 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from billing.closing import close_month, draft_last_month, drafts, find_mismatches
 from billing.models import Invoice
 from billing.money import shown
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Show what does not agree and all drafts of the month before; with --finalize, number the drafts "
         "whose grace period is over, but for tenants whose books do not agree."

@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from accounts.plans import Plan
@@ -12,9 +12,10 @@ from billing.management.lookup import instant_of, tenant_of
 from billing.models import Price
 from billing.money import Currency
 from billing.pricing import MS_PER_MINUTE
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Add a version of a plan's price. Earlier ones stay: a part of a month is priced by the version that "
         "was in force when it began."

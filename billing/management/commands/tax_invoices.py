@@ -3,14 +3,15 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from billing.management.lookup import invoice_of, month_of
 from billing.models import CreditNote, Invoice
 from billing.tax_invoices import export, needs_tax_invoice
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Print the Korean tax invoices that are yet to be issued of what was finalized in a month, as CSV for "
         "an issuing service; or keep the approval number that it answered."

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import regex
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from speakers.decoding import Waveform
+from synthesis import stored_sentences as stored
 from synthesis.engines.base import (
     EngineError,
     FailedLine,
@@ -67,12 +69,12 @@ _FOREIGN = regex.compile(
 _SPOKEN = regex.compile(r"[\p{L}\p{N}]")
 
 _WHY = {
-    "no_end_token": "the voice did not come to an end",
-    "not_finite": "the model computed no sound",
-    "silence": "nothing could be heard",
-    "loop": "the voice got stuck repeating itself",
-    "too_long": "it is too long for the model together with this speaker's reference",
-    "not_aligned": "the sound was too short for its words",
+    "no_end_token": stored.NO_END,
+    "not_finite": stored.NOT_FINITE,
+    "silence": stored.SILENCE,
+    "loop": stored.LOOP,
+    "too_long": stored.TOO_LONG,
+    "not_aligned": stored.NOT_ALIGNED,
 }
 
 
@@ -88,18 +90,19 @@ class FishEngine:
 
     def refusal(self, text: str, language: str) -> str | None:
         if base_language(language) not in LANGUAGES:
-            return (
-                f"This engine does not speak {language}. It speaks "
-                f"{', '.join(f'{name} ({code})' for code, name in LANGUAGES.items())}."
-            )
+            known = ", ".join(f"{_(name)} ({code})" for code, name in LANGUAGES.items())
+            return _("This engine does not speak %(language)s. It speaks %(known)s.") % {
+                "language": language,
+                "known": known,
+            }
         if foreign := _FOREIGN.findall(text):
             shown = "".join(dict.fromkeys(foreign))[:10]
-            return (
-                f"None of this engine's languages is written with these letters: {shown}. Write the "
+            return _(
+                "None of this engine's languages is written with these letters: %(letters)s. Write the "
                 "line as it is spoken."
-            )
+            ) % {"letters": shown}
         if not _SPOKEN.search(text):
-            return "There is nothing to speak in this line: it has neither letters nor digits."
+            return _("There is nothing to speak in this line: it has neither letters nor digits.")
         return None
 
     def notice(self, language: str) -> str | None:
@@ -282,7 +285,7 @@ class _Call:
                 prompt = self._runtime.prompts.prompt(key, line.voice)
                 ready.append(_Line(line, text, key, prompt))
             else:
-                yield FailedLine(line.position, "There is nothing to speak in this line.")
+                yield FailedLine(line.position, stored.NOTHING_TO_SPEAK)
         # The script's first line first, so that the job can be heard; then the longest, so that none
         # is left to run alone at the end.
         ready[1:] = sorted(ready[1:], key=lambda line: -line.expected_s)
@@ -361,12 +364,12 @@ class _Call:
             line.sound.clear()
             self._waiting = deque(item for item in self._waiting if item[0] is not line)
             metrics.FAILURES.labels(cause.value).inc()
-            times = f" after {tries} tries" if tries > 1 else ""
-            return FailedLine(
-                line.line.position,
-                f"The line could not be spoken{times}: {_WHY[cause.value]} ({cause.value}). Rephrase "
-                "it, split it, or submit it again with another seed.",
-            )
+            why = {"why": _WHY[cause.value], "cause": cause.value}
+            if tries > 1:
+                detail = stored.NOT_SPOKEN_AFTER_TRIES % {**why, "tries": tries}
+            else:
+                detail = stored.NOT_SPOKEN % why
+            return FailedLine(line.line.position, detail)
         metrics.RETRIES.labels(cause.value).inc(len(pieces))
         # Before the rest: this line has waited long enough.
         self._waiting.extendleft((line, piece) for piece in reversed(pieces))

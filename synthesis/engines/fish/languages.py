@@ -1,11 +1,23 @@
 """The languages of fish-speech 1.5, and how fast they are spoken."""
 
+from django.utils.translation import gettext_noop
+
 # Named by the model card of 1.5.
 LANGUAGES = {
-    "en": "English", "zh": "Chinese", "ja": "Japanese", "de": "German", "fr": "French",
-    "es": "Spanish", "ko": "Korean", "ar": "Arabic", "ru": "Russian", "nl": "Dutch",
-    "it": "Italian", "pl": "Polish", "pt": "Portuguese",
-}  # fmt: skip
+    "en": gettext_noop("English"),
+    "zh": gettext_noop("Chinese"),
+    "ja": gettext_noop("Japanese"),
+    "de": gettext_noop("German"),
+    "fr": gettext_noop("French"),
+    "es": gettext_noop("Spanish"),
+    "ko": gettext_noop("Korean"),
+    "ar": gettext_noop("Arabic"),
+    "ru": gettext_noop("Russian"),
+    "nl": gettext_noop("Dutch"),
+    "it": gettext_noop("Italian"),
+    "pl": gettext_noop("Polish"),
+    "pt": gettext_noop("Portuguese"),
+}
 
 # Read speech, syllables a second (Japanese: morae): Pellegrino, Coupé & Marsico 2011, Language 87(3),
 # table 1. Korean: Coupé et al. 2019, Science Advances 5(9). The others are near the mean.

@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge
 
+from synthesis.engines.fish.requests import Cause
+
 READY = Gauge("voicereel_engine_ready", "1 once a warm engine takes jobs")
 LINES_WAITING = Gauge("voicereel_engine_lines_waiting", "Pieces of lines that wait for a row")
 ROWS_IN_USE = Gauge("voicereel_engine_rows_in_use", "Pieces of lines being spoken")
@@ -21,3 +23,8 @@ VOICES_KEPT = Gauge("voicereel_engine_voices_kept", "Voices whose prefix is on t
 MEMORY_BYTES = Gauge(
     "voicereel_engine_memory_bytes", "Device memory reserved; on a CPU the process's peak"
 )
+
+for _cause in Cause:
+    # From the start on, so that a rule finds a zero and not nothing.
+    RETRIES.labels(_cause.value)
+    FAILURES.labels(_cause.value)

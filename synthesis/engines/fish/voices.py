@@ -20,25 +20,18 @@ from synthesis.engines.fish.recogniser import HeardWord, Recogniser
 from synthesis.engines.fish.stretch import best_stretch
 from synthesis.engines.fish.tokens import Prompt, Prompts
 from synthesis.engines.fish.word_times import AlignmentFailed, word_times
+from synthesis.stored_sentences import (
+    NO_TRANSCRIPT,
+    NO_WORDS,
+    NOT_THE_WORDS,
+    OTHER_VOICE_MODEL,
+)
 from synthesis.words import UNSPACED_LANGUAGES
 
 # Of a reference that has to be recognised: enough to choose from; a customer may send ten minutes.
 _RECOGNISED_S = 120.0
 _KEPT_PROMPTS = 256  # 23 KB each for 30 s
 _PROMPT_IDLE_S = 900.0
-
-NO_TRANSCRIPT = (
-    "This voice engine needs the words of the recording. Register the speaker again with `transcript`: "
-    "what is said, word for word. (An operator can have recordings transcribed by setting "
-    "VOICEREEL_RECOGNISER_MODEL.)"
-)
-NOT_THE_WORDS = (
-    "The transcript does not fit the recording: it has too many words for its length. Send what is said "
-    "in the recording, word for word, or leave the transcript out."
-)
-NO_WORDS = (
-    "No words were found in the recording. Record one person reading aloud, or send `transcript`."
-)
 
 
 class VoiceMaker:
@@ -117,9 +110,7 @@ class PromptShelf:
     def key(self, tenant: str, voice: Mapping[str, Any]) -> Hashable:
         """What tells a voice apart. Raises EngineError if it was made with another codec."""
         if voice.get("codec") != self._version:
-            raise EngineError(
-                "The speaker was prepared with another version of the voice model. Register it again."
-            )
+            raise EngineError(OTHER_VOICE_MODEL)
         transcript = hashlib.sha256(str(voice["transcript"]).encode()).hexdigest()
         return tenant, voice["audio_sha256"], transcript, self._version
 

@@ -5,10 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
+
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Say what a fish-speech 1.5 checkpoint is, whether it is whole, and its hash."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

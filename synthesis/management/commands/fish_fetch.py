@@ -4,7 +4,9 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
+
+from voicereel_site.commands import QuickCommand
 
 _REPOSITORY = "fishaudio/fish-speech-1.5"
 _LICENCE = """\
@@ -18,7 +20,7 @@ use: for that you need an agreement with Fish Audio (https://fish.audio).
 """
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Show the licence of the fish-speech 1.5 weights and, once it is accepted, fetch them."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

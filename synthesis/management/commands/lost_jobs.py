@@ -3,13 +3,14 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from synthesis.models import Job
 from synthesis.submission import requeue_job
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "List the jobs that failed as worker_lost, or requeue some."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -3,12 +3,11 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from synthesis.orphans import find_orphans, reconcile_storage
+from voicereel_site.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Find files without a row, which are deleted, and rows without their file."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

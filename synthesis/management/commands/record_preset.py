@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from synthesis.engines.base import LineToSpeak, SpokenLine
 from synthesis.engines.kokoro import KokoroEngine, preset_names
+from voicereel_site.commands import QuickCommand
 
 _ENGLISH = (
     "The night train leaves the harbour a little after ten, when the last ferry has come in.",
@@ -32,7 +33,7 @@ _KOREAN = (
 _PAUSE_S = 0.5
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Have a preset voice read aloud for about 35 s: a reference to try the product with."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

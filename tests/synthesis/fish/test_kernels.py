@@ -56,7 +56,7 @@ def test_the_fast_decoder_equals_the_plain_one(weights: DecoderWeights, prompts:
     assert_equal(plain, fast)
 
 
-@pytest.mark.services
+@pytest.mark.kernels
 def test_the_fast_decoder_equals_the_plain_one_for_voices_mates_and_broken_rows(
     weights: DecoderWeights, keep_voices: Keep, prompts: Prompts
 ) -> None:
@@ -105,7 +105,7 @@ def test_the_fast_vocoder_equals_the_codec(checkpoint: Checkpoint) -> None:
     assert vocoder_error(checkpoint, [1]) < 1e-5
 
 
-@pytest.mark.services
+@pytest.mark.kernels
 def test_the_fast_vocoder_equals_the_codec_for_rows_of_any_length(checkpoint: Checkpoint) -> None:
     assert vocoder_error(checkpoint, [4, 2, 3]) < 1e-5
 
@@ -139,7 +139,7 @@ def test_a_cpu_needs_no_triton() -> None:
     assert sys.modules["synthesis.engines.fish.runtime"] is runtime
 
 
-@pytest.mark.services
+@pytest.mark.kernels
 @pytest.mark.parametrize(("capability", "shared_limit"), [(80, 163 * 1024), (90, 227 * 1024)])
 def test_every_kernel_of_the_full_model_compiles_for_a_gpu(
     capability: int, shared_limit: int

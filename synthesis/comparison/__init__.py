@@ -1,0 +1,1 @@
+"""Blind comparison of voices: the same lines by several, heard as level-matched pairs in random order."""

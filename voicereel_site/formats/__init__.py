@@ -1,0 +1,1 @@
+"""How Django writes times where our own filters do not: in the operators' console."""
