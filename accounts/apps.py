@@ -1,6 +1,7 @@
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin
 from django.db.backends.signals import connection_created
+from django.db.models.signals import post_migrate
 
 
 class AccountsConfig(AppConfig):
@@ -10,8 +11,10 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from accounts.people.recording import listen
         from accounts.tenancy import carry_tenant
+        from voicereel_site.regions import mark_database
 
         listen()
+        post_migrate.connect(mark_database, sender=self, dispatch_uid="mark_database")
         connection_created.connect(carry_tenant, dispatch_uid="carry_tenant")
 
 

@@ -19,7 +19,7 @@ from rest_framework.request import Request
 
 from accounts import audit
 from accounts.callers import Caller, Member, member_of
-from accounts.keys import find_key, note_use
+from accounts.keys import find_key, home_of, note_use
 from accounts.known_keys import known_keys
 from accounts.limits import count_request
 from accounts.models import ApiKey, User
@@ -57,7 +57,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 def _row_of(request: HttpRequest, key: str) -> ApiKey:
     """The row of a key that may be used from here, now; takes a token for it.
 
-    Raises AuthenticationFailed, insufficient_scope or rate_limited.
+    Raises AuthenticationFailed, wrong_region, insufficient_scope or rate_limited.
     """
     known = known_keys.get(key)
     row = _find(key) if known is None else known.row
@@ -77,6 +77,16 @@ def _find(key: str) -> ApiKey:
     row = find_key(key)
     if row is None:
         known_keys.forget(key)
+        if (home := home_of(key)) is not None:
+            raise Refusal(
+                "wrong_region",
+                _(
+                    "This key is one of the region %(region)s. Send the request to %(address)s, where the "
+                    "account's data is."
+                )
+                % dict(zip(("region", "address"), home, strict=True)),
+                421,
+            )
         KEY_FAILURES.inc()
         raise AuthenticationFailed(
             _(

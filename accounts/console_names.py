@@ -139,6 +139,7 @@ NAMES = (
     gettext_noop("reference"),
     gettext_noop("reference ms"),
     gettext_noop("refunded"),
+    gettext_noop("region"),
     gettext_noop("reminded at"),
     gettext_noop("reminders"),
     gettext_noop("representative"),

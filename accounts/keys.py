@@ -1,4 +1,5 @@
-"""API keys: ``vr_live_<8 characters of public id>_<43 secret><6 of checksum>``.
+"""API keys: ``vr_live_<8 characters of public id>_<43 secret><6 of checksum>``. Where the service is one of
+several regions, the public id begins with the region's two letters (voicereel_site.regions).
 
 The shape follows GitHub's tokens (github.blog, 2021-04-05): a prefix that scanners find, and a
 CRC-32 that tells a mistyped or invented key without asking the database. A secret of 256 random
@@ -41,6 +42,7 @@ log = structlog.get_logger(__name__)
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 KEY_PATTERN = re.compile(r"vr_(live|test)_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
+_REGION_LETTERS = 2
 _USE_NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -81,7 +83,7 @@ def issue_key(
     require_signature: bool = False,
 ) -> NewKey:
     """Make a key. It and its signing secret, if it requires signatures, are in the answer alone."""
-    public_id = _random(8)
+    public_id = settings.REGION + _random(8 - len(settings.REGION))
     body = f"vr_{mode_name(live)}_{public_id}_{_random(43)}"
     key = body + _checksum(body)
     row = ApiKey(
@@ -226,6 +228,16 @@ def find_key(key: str) -> ApiKey | None:
         return None
     row = _row_of(match)
     return None if row is None or row.is_dead(timezone.now()) else row
+
+
+def home_of(key: str) -> tuple[str, str] | None:
+    """The region that a key which is none of ours says it is of, and its address, if there is one."""
+    match = KEY_PATTERN.fullmatch(key)
+    if match is None or not _is_whole(key):
+        return None
+    region = match.group(2)[:_REGION_LETTERS]
+    address = settings.REGIONS.get(region) if region != settings.REGION else None
+    return None if address is None else (region, address)
 
 
 def keys_in(text: str) -> Iterator[ApiKey]:

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.utils.functional import cached_property
@@ -15,10 +16,16 @@ from accounts.scopes import Role, everything
 LONGEST_RETENTION_HOURS = 10 * 365 * 24  # but for ever, which is no number
 
 
-class Region(models.TextChoices):
-    """Where a tenant's data lives. There is one."""
+def own_region() -> str:
+    """What this region is called: "home" while it is the only one and has no name."""
+    return settings.REGION or "home"
 
-    HOME = "home"
+
+class DatabaseRegion(models.Model):
+    """The one row that says which region's database this is (voicereel_site.regions)."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    region = models.CharField(max_length=20)
 
 
 class Tenant(models.Model):
@@ -27,9 +34,7 @@ class Tenant(models.Model):
     id = models.CharField(primary_key=True, max_length=40, default=identifiers.tenant_id)
     name = models.CharField(max_length=200)
     # Where everything of the tenant's is kept and rendered.
-    region = models.CharField(
-        max_length=20, choices=Region.choices, default=Region.HOME, db_default=Region.HOME
-    )
+    region = models.CharField(max_length=20, default=own_region, db_default="home")
     plan = models.CharField(
         max_length=20, choices=Plan.choices, default=Plan.STANDARD, db_default=Plan.STANDARD
     )

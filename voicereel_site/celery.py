@@ -63,6 +63,7 @@ def _log_as_of_nobody(task: Any, state: str | None, **_: Any) -> None:
 def _get_ready(instance: Any, **_: Any) -> None:
     """Before it takes its first message, a GPU's worker loads and warms up the engine."""
     from accounts.tenancy import warn_unless_protected  # needs Django to be set up
+    from voicereel_site import regions
 
     if "operations" in instance.app.amqp.queues.consume_from:
         from synthesis.fleet_metrics import FleetCollector
@@ -71,6 +72,7 @@ def _get_ready(instance: Any, **_: Any) -> None:
     else:
         warn_unless_protected()
     try:
+        regions.require_own_region()
         inner_port.begin()
         tracing.begin("worker")
         if _MIXING.intersection(instance.app.amqp.queues.consume_from):

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ _OF_THE_CLIENT = {"VOICEREEL_API_KEY", "VOICEREEL_SIGNING_SECRET", "VOICEREEL_UR
 _SHORTEST_SECRET = 32
 _FEWEST_DIFFERENT_CHARACTERS = 10
 _LONGEST_FILE = 64 * 1024
+_REGION = re.compile("[a-z]{2}")
 
 
 def read_environment(names: Collection[str]) -> dict[str, str]:
@@ -69,6 +71,34 @@ def environment_of(env: environ.Env) -> str:
     if environment in ("staging", "production") and (unsafe := unsafe_values(env, environment)):
         raise ImproperlyConfigured(f"Unsafe in {environment}: {' '.join(unsafe)}")
     return environment
+
+
+def regions_of(env: environ.Env) -> tuple[str, dict[str, str]]:
+    """The name of this region, "" for the only one, and the address of the API in each by its name.
+
+    Raises ImproperlyConfigured.
+    """
+    region: str = env("VOICEREEL_REGION")
+    addresses = {}
+    for entry in env("VOICEREEL_REGIONS"):
+        name, _, addresses[name] = entry.partition("=")
+    for name in filter(None, (region, *addresses)):
+        if _REGION.fullmatch(name) is None:
+            raise ImproperlyConfigured(
+                f"A region's name is two small letters, such as kr or eu, not {name!r}: "
+                "VOICEREEL_REGION, VOICEREEL_REGIONS."
+            )
+    for name, address in addresses.items():
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ImproperlyConfigured(
+                f"VOICEREEL_REGIONS has no address for {name}: write {name}=https://{name}.example.com."
+            )
+    if addresses and region not in addresses:
+        raise ImproperlyConfigured(
+            "VOICEREEL_REGIONS lists all regions with this one, which VOICEREEL_REGION names."
+        )
+    return region, addresses
 
 
 def unsafe_values(env: environ.Env, environment: str) -> list[str]:

@@ -102,7 +102,7 @@ def _refusals(operation: dict[str, Any]) -> list[int]:
     """The statuses of an operation's refusals, by what it takes."""
     parameters = operation.get("parameters", [])
     places = {parameter["in"] for parameter in parameters}
-    statuses = [401, 403, 429, 503]
+    statuses = [401, 403, 421, 429, 503]
     if "path" in places:
         statuses.append(404)
     if operation["operationId"] in _MAY_COST_TOO_MUCH:

@@ -55,6 +55,14 @@ PROBLEMS = {
             "secret."
         },
     ),
+    "wrong_region": ProblemKind(
+        (421,),
+        _("The key is of another region, whose address the detail names; nothing was done here."),
+        {
+            421: "This key is one of the region kr. Send the request to https://kr.voicereel.example.com, where "
+            "the account's data is."
+        },
+    ),
     "insufficient_scope": ProblemKind(
         (403,),
         _("The key, or your role, may not do this; the detail names the scope that it lacks."),

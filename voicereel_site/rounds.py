@@ -8,7 +8,7 @@ from types import FrameType
 import structlog
 from django.db import close_old_connections, connection
 
-from voicereel_site import inner_port
+from voicereel_site import inner_port, regions
 from voicereel_site.metrics import OUTAGES
 from voicereel_site.outages import outage_of
 
@@ -28,6 +28,7 @@ def run_rounds(name: str, one_round: Callable[[], int], *, busy_s: float, idle_s
     def stop(number: int, frame: FrameType | None) -> None:
         stopping.set()
 
+    regions.require_own_region()
     inner_port.begin()
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)

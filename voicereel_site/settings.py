@@ -23,7 +23,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from voicereel_site.environment import environment_of, read_environment
+from voicereel_site.environment import environment_of, read_environment, regions_of
 from voicereel_site.log_lines import LineLogger
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -33,6 +33,8 @@ env = environ.Env(
     VOICEREEL_ENVIRONMENT=(str, ""),
     DATABASE_URL=(str, ""),
     REDIS_URL=(str, ""),
+    VOICEREEL_REGION=(str, ""),
+    VOICEREEL_REGIONS=(list, []),
     VOICEREEL_VAR=(str, str(BASE_DIR / "var")),
     VOICEREEL_SECRET_KEY=(str, ""),
     VOICEREEL_API_KEY_PEPPER=(str, ""),
@@ -76,6 +78,7 @@ env.ENVIRON = read_environment(env.scheme)
 # looks here when it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 ENVIRONMENT = environment_of(env)
+REGION, REGIONS = regions_of(env)
 
 VAR_DIR = Path(env("VOICEREEL_VAR")).resolve()
 # Uploads being received and audio being encoded: in one place, which is swept.

@@ -22,6 +22,7 @@ application = Application()
 import_module(settings.ROOT_URLCONF)
 if not settings.CONSOLE:
     import_module("accounts.tenancy").warn_unless_protected()
+import_module("voicereel_site.regions").require_own_region()
 import_module("accounts.traffic").traffic.begin()
 draining.begin()
 inner_port.begin()

@@ -57,6 +57,7 @@ from .errors import (
     TooManyConcurrentJobs,
     VoiceReelError,
     WaitTimeout,
+    WrongRegion,
 )
 from .models import (
     ApiKey,
@@ -161,6 +162,7 @@ __all__ = [
     "WaitTimeout",
     "WebhookDelivery",
     "WebhookEndpoint",
+    "WrongRegion",
     "__version__",
     "verify_webhook",
 ]

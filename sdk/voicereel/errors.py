@@ -147,6 +147,10 @@ class InvalidSignature(AuthenticationError):
     """The request's signature is missing, does not match, or is too old: check secret and clock."""
 
 
+class WrongRegion(AuthenticationError):
+    """421: the key is of another region; the message names the address to use as ``base_url``."""
+
+
 class PermissionDenied(ApiError):
     """403: the key may not do this."""
 
@@ -275,6 +279,7 @@ _CLASS_OF_STATUS: Mapping[int, type[ApiError]] = {
 _CLASS_OF_CODE: Mapping[str, type[ApiError]] = {
     "invalid_api_key": InvalidApiKey,
     "invalid_signature": InvalidSignature,
+    "wrong_region": WrongRegion,
     "insufficient_scope": InsufficientScope,
     "account_suspended": AccountSuspended,
     "quota_exceeded": QuotaExceeded,
