@@ -1,9 +1,10 @@
 """The product on servers that a test may kill: web, worker and relay with the tone engine."""
 
+import json
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,34 @@ class Site:
 
 MakeSite = Callable[..., Site]
 
+_logs: list[Path] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put the errors that the product logged beside a failure: a client is told none of them."""
+    report = yield
+    if report.failed:
+        for path in _logs:
+            lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+            errors = "\n".join(_readable(line) for line in lines if '"level":"error"' in line)
+            if errors:
+                report.sections.append((f"errors in {path}", errors[-8_000:]))
+    return report
+
+
+def _readable(line: str) -> str:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    lines = [line]
+    for raised in entry.pop("exception", []):
+        lines[0] = json.dumps(entry)
+        lines += [f"  {one['filename']}:{one['lineno']} {one['name']}" for one in raised["frames"]]
+        lines.append(f"  {raised['exc_type']}: {raised['exc_value']}")
+    return "\n".join(lines)
+
 
 @pytest.fixture
 def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
@@ -131,6 +160,7 @@ def _sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
                 started.append(server)
         environment |= settings
         log = (folder / "voicereel.log").open("ab")
+        _logs.append(folder / "voicereel.log")
         stack = LocalStack(
             port,
             environment=environment,
@@ -144,7 +174,9 @@ def _sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
         stack.__enter__()
         return Site(stack, environment, postgres, redis, storage)
 
+    first = len(_logs)
     yield make
+    del _logs[first:]
     for one in reversed(started):
         one.stop() if isinstance(one, LocalStack) else one.close()
 
