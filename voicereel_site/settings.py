@@ -5,9 +5,11 @@ the CPU engine. ``DATABASE_URL``, ``REDIS_URL``, ``VOICEREEL_S3_BUCKET`` and the
 production profile. ``VOICEREEL_ENVIRONMENT`` says whether unsafe values are refused.
 """
 
+import contextlib
 import logging
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -93,14 +95,14 @@ def _secret(name: str, filename: str) -> str:
     if env("DATABASE_URL"):
         raise ImproperlyConfigured(f"{name} must be set when DATABASE_URL is.")
     path = VAR_DIR / filename
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text()
-    with os.fdopen(handle, "w") as file:
-        value = secrets.token_urlsafe(64)
-        file.write(value)
-    return value
+    if not path.exists():
+        # Processes start together: the file, which its owner alone may read, appears whole and once.
+        with tempfile.NamedTemporaryFile("w", dir=VAR_DIR) as file:
+            file.write(secrets.token_urlsafe(64))
+            file.flush()
+            with contextlib.suppress(FileExistsError):
+                os.link(file.name, path)
+    return path.read_text()
 
 
 SECRET_KEY = _secret("VOICEREEL_SECRET_KEY", "secret_key")

@@ -6,7 +6,9 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -105,6 +107,26 @@ def test_what_is_deployed_starts(name: str, tmp_path: Path) -> None:
     # Secrets come from files, without the end of their line.
     secret = (tmp_path / "secret_key").read_text().removesuffix("\n")
     assert done.stdout == f"{name}|{secret}|voicereel\n"
+
+
+def test_processes_that_start_together_have_one_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DATABASE_URL", "VOICEREEL_SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(settings, "VAR_DIR", tmp_path)
+    together = Barrier(8)
+
+    def read(filename: str) -> str:
+        together.wait(timeout=10)
+        return settings._secret("VOICEREEL_SECRET_KEY", filename)
+
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(50):
+            [secret] = set(threads.map(read, [f"secret_{number}"] * 8))
+            assert len(secret) >= 64
+    assert len(list(tmp_path.iterdir())) == 50
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
 SHORT = "0123456789abcdef"
