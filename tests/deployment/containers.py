@@ -112,6 +112,11 @@ class Container:
             self.process.wait()
 
 
+def _ends(namespace: str) -> tuple[str, str]:
+    """What the ends of a container's cable are called: within it, and on the bridge."""
+    return f"{namespace}a"[-15:], f"{namespace}b"[-15:]
+
+
 @dataclass
 class Compose:
     """The services of the file on a network of their own, with the images that are given.
@@ -162,6 +167,9 @@ class Compose:
     def __exit__(self, *_: object) -> None:
         for container in reversed(self._started):
             container.close()
+            # Or it would stay until the kernel has seen the last process within end.
+            outer_end = _ends(container.namespace)[1]
+            subprocess.run(["ip", "link", "delete", outer_end], check=False)
             subprocess.run(["ip", "netns", "delete", container.namespace], check=False)
         for forwarder in self._forwarders:
             forwarder.kill()
@@ -273,7 +281,7 @@ class Compose:
         return [entry.split(":")[0] for entry in ([given] if isinstance(given, str) else given)]
 
     def _join(self, namespace: str, address: str) -> None:
-        within, without = f"{namespace}a"[-15:], f"{namespace}b"[-15:]
+        within, without = _ends(namespace)
         run("ip", "netns", "add", namespace)
         run("ip", "link", "add", without, "type", "veth", "peer", "name", within)
         run("ip", "link", "set", within, "netns", namespace)
