@@ -107,9 +107,11 @@ class Container:
         return self.process.wait(timeout=grace_s)
 
     def close(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        if self.process is not None and self.process.poll() is None:
+            # With the first process its namespace's others end. It would not end with bubblewrap, which asks
+            # the kernel for that: setpriv has changed who it is since, and that undoes it.
+            self.main_process().kill()
+            self.process.wait(timeout=10)
 
 
 def _ends(namespace: str) -> tuple[str, str]:
