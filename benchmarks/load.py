@@ -101,6 +101,14 @@ class Load:
         self._under_way += 1
         connection.send(kind, request, due)
 
+    def _any_free(self) -> _Connection:
+        """Each is another customer's. Of those that wait, the last to be answered would bring its next request
+        to a process that is busy already, while the other one idles.
+        """
+        at = self._random.randrange(len(self._free))
+        self._free[at], self._free[-1] = self._free[-1], self._free[at]
+        return self._free.pop()
+
     def answered(self, kind: str, due: float, status: int) -> None:
         self._under_way -= 1
         self._latencies.append((kind, time.perf_counter() - due))
@@ -163,7 +171,7 @@ class Load:
             self._sent += 1
             if self._free:
                 self._under_way += 1
-                self._free.pop().send(kind, request, due)
+                self._any_free().send(kind, request, due)
             else:
                 self._due.append((kind, request, due))
             due += self._random.expovariate(rate)
