@@ -7,7 +7,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts import identifiers
-from accounts.models import TenantOwned, TenantQuerySet
+from accounts.models import Tenant, TenantOwned, TenantQuerySet
 from speakers.models import Speaker
 from synthesis.timeline import SpokenClip
 
@@ -49,6 +49,9 @@ class Job(TenantOwned):
         FAILED = "failed"
         CANCELED = "canceled"
 
+    # Each index of these two tables is paid for by every line and every step of a job: those that begin with
+    # what another begins with are left out.
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+", db_index=False)
     id = models.CharField(primary_key=True, max_length=40, default=identifiers.job_id)
     api_key_id = models.CharField(max_length=40)  # or the member's that asked for it
     live = models.BooleanField(default=True)  # False: of a test key, in tones, and costs nothing
@@ -161,7 +164,7 @@ class LineQuerySet(TenantQuerySet):
 class Line(TenantOwned):
     """One line of a script and, once it is spoken, where its sound is kept."""
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="lines")
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="lines", db_index=False)
     position = models.PositiveIntegerField()
     line_id = models.CharField(max_length=64)  # the customer's, or the line's number
     speaker = models.ForeignKey(Speaker, on_delete=models.PROTECT, related_name="+")
