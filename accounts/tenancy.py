@@ -25,6 +25,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, HttpResponseBase
 
 from accounts.identifiers import is_id
+from voicereel_site.log_context import add_to_log_context, log_context, logged_with
 
 log = structlog.get_logger(__name__)
 
@@ -49,13 +50,12 @@ def _for_tenant(tenant_id: str) -> str:
 def act_for(tenant_id: str) -> None:
     """Act for a tenant until the request ends. What is logged says so."""
     _leading.set(_for_tenant(tenant_id))
-    structlog.contextvars.bind_contextvars(tenant_id=tenant_id)
+    add_to_log_context(tenant_id=tenant_id)
 
 
 def acting_tenant() -> str | None:
     """Whom this thread acts for, or None: an operator's, or nobody."""
-    tenant_id: str | None = structlog.contextvars.get_contextvars().get("tenant_id")
-    return tenant_id
+    return log_context().get("tenant_id")
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def acting_for(tenant_id: str) -> Iterator[None]:
     """Act for a tenant in this block; threads that it starts do not. What is logged says so."""
     token = _leading.set(_for_tenant(tenant_id))
     try:
-        with structlog.contextvars.bound_contextvars(tenant_id=tenant_id):
+        with logged_with(tenant_id=tenant_id):
             yield
     finally:
         _leading.reset(token)
@@ -72,7 +72,7 @@ def acting_for(tenant_id: str) -> Iterator[None]:
 @contextmanager
 def operating_for(tenant_id: str) -> Iterator[None]:
     """Do what an operator's process does about a tenant, with its own role: what is logged says whose."""
-    with structlog.contextvars.bound_contextvars(tenant_id=tenant_id):
+    with logged_with(tenant_id=tenant_id):
         yield
 
 
@@ -104,6 +104,12 @@ def acting_for_owner_of_key(public_id: str) -> Iterator[None]:
         yield
     finally:
         _leading.reset(token)
+
+
+def leading_statement() -> str:
+    """What goes before a statement that is sent around Django's cursor; "" in an operator's process."""
+    leading = _leading.get()
+    return "" if leading is None else f"{leading} "
 
 
 def is_bound() -> bool:

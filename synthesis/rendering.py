@@ -46,6 +46,7 @@ from synthesis.pronunciations import pronunciations_of
 from synthesis.storage import KeptLines
 from synthesis.timeline import Timeline, place_lines
 from voicereel_site import metrics, tracing
+from voicereel_site.log_context import logged_with
 from voicereel_site.outages import outage_of, require_storage, until_database_is_back
 
 log = structlog.get_logger(__name__)
@@ -178,7 +179,7 @@ def _ours(job: Job) -> JobQuerySet:
 def render(job: Job) -> None:
     """Bring a claimed job to its end."""
     with (
-        structlog.contextvars.bound_contextvars(job_id=job.pk, attempt=job.attempt),
+        logged_with(job_id=job.pk, attempt=job.attempt),
         tracing.span(
             "job",
             "CONSUMER",

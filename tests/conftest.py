@@ -34,6 +34,7 @@ from speakers.models import Speaker
 from synthesis import rendering
 from synthesis.backlog import last_seen
 from synthesis.models import Job
+from voicereel_site.log_context import begin_log_context
 
 
 @dataclass
@@ -355,7 +356,5 @@ def _refusals_are_problems(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_stray_contextvars() -> Iterator[None]:
-    import structlog
-
     yield
-    structlog.contextvars.clear_contextvars()
+    begin_log_context({})

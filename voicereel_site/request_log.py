@@ -12,6 +12,7 @@ import structlog
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from voicereel_site import tracing
+from voicereel_site.log_context import begin_log_context, log_context
 
 log = structlog.get_logger("voicereel.request")
 
@@ -28,25 +29,24 @@ _CARRIED = ("request_id", "trace_id", "span_id", "trace_flags")
 
 def current_request_id() -> str | None:
     """The id of the request being answered, or None outside one."""
-    return structlog.contextvars.get_contextvars().get("request_id")
+    return log_context().get("request_id")
 
 
 def carried() -> dict[str, str]:
     """What a message to a worker takes along of the request, or the task, that sends it."""
-    context = structlog.contextvars.get_contextvars()
+    context = log_context()
     return {name: context[name] for name in _CARRIED if name in context}
 
 
 def take_up(origin: Mapping[str, str]) -> None:
     """Log from here on, in this thread or task, with what a message brought along."""
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(
-        **{name: origin[name] for name in _CARRIED if name in origin}
-    )
+    begin_log_context({name: origin[name] for name in _CARRIED if name in origin})
 
 
 def _trace(header: str) -> dict[str, str]:
     """The caller's trace in a ``traceparent``; nothing where there is none or it is malformed."""
+    if not header:
+        return {}
     match = _TRACEPARENT.fullmatch(header.strip())
     if match is None or (match["version"] == "00" and match["more"]):
         return {}
@@ -69,14 +69,19 @@ class RequestLogMiddleware:
         # Not ``headers``, which Django makes of all there are.
         given = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = given if _SAFE_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
-        take_up({"request_id": request_id} | _trace(request.META.get("HTTP_TRACEPARENT", "")))
+        trace = _trace(request.META.get("HTTP_TRACEPARENT", ""))
+        begin_log_context({"request_id": request_id, **trace})
         started = time.perf_counter()
         with tracing.span(request.method or "", "SERVER") as span:
             response = self.get_response(request)
             response["X-Request-ID"] = request_id
-            if isinstance(response, HttpResponse) and response.status_code not in _WITHOUT_CONTENT:
+            if (
+                isinstance(response, HttpResponse)
+                and response.status_code not in _WITHOUT_CONTENT
+                and not response.has_header("Content-Length")
+            ):
                 # Or the server sends it in chunks, which takes a write more.
-                response.headers.setdefault("Content-Length", str(len(response.content)))
+                response.headers["Content-Length"] = str(len(response.content))
             route = getattr(request.resolver_match, "route", None)
             if span is not None:
                 span.update_name(f"{request.method} /{route or ''}")
@@ -89,5 +94,5 @@ class RequestLogMiddleware:
                 status=response.status_code,
                 duration_ms=round((time.perf_counter() - started) * 1000, 1),
             )
-        structlog.contextvars.clear_contextvars()
+        begin_log_context({})
         return response

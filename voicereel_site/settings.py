@@ -26,6 +26,7 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
 from voicereel_site.environment import environment_of, read_environment, regions_of
+from voicereel_site.log_context import merge_log_context
 from voicereel_site.log_lines import LineLogger
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -712,7 +713,7 @@ def _as_json(event: Any, default: Callable[[Any], Any], **_: Any) -> str:
 
 
 _shared_processors: list[structlog.typing.Processor] = [
-    structlog.contextvars.merge_contextvars,
+    merge_log_context,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),

@@ -6,11 +6,12 @@ lengths, and never a text, a name or a key.
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import structlog
 from django.conf import settings
+
+from voicereel_site.log_context import log_context, logged_with
 
 _REQUEST_TIMEOUT_S = 5
 _tracer: Any = None
@@ -40,14 +41,18 @@ def begin(service: str) -> None:
     _tracer = provider.get_tracer("voicereel")
 
 
-@contextmanager
-def span(name: str, kind: str = "INTERNAL", **attributes: Any) -> Iterator[Any]:
+def span(name: str, kind: str = "INTERNAL", **attributes: Any) -> AbstractContextManager[Any]:
     """A span around a block, the child of what this thread's log lines say they belong to; within it they, and
     messages to workers, say that they belong to it. Yields it, or None where nobody collects.
     """
-    if _tracer is None:
-        yield None
-        return
+    return _NO_SPAN if _tracer is None else _span(name, kind, attributes)
+
+
+_NO_SPAN = nullcontext()
+
+
+@contextmanager
+def _span(name: str, kind: str, attributes: Mapping[str, Any]) -> Iterator[Any]:
     from opentelemetry.trace import SpanKind
 
     made = _tracer.start_span(
@@ -60,7 +65,7 @@ def span(name: str, kind: str = "INTERNAL", **attributes: Any) -> Iterator[Any]:
         "trace_flags": f"{int(own.trace_flags):02x}",
     }
     try:
-        with structlog.contextvars.bound_contextvars(**ids):
+        with logged_with(**ids):
             yield made
     except Exception as exc:
         from opentelemetry.trace import Status, StatusCode
@@ -99,7 +104,7 @@ def _parent() -> Any:
         set_span_in_context,
     )
 
-    ids = structlog.contextvars.get_contextvars()
+    ids = log_context()
     if "trace_id" not in ids or "span_id" not in ids:
         return Context()
     of_parent = SpanContext(
