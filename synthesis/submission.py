@@ -309,7 +309,8 @@ def get_job(tenant: Tenant, job_id: str) -> Job:
     found: list[Job] = _job(tenant.pk, job_id) if is_id(job_id) else []
     if not found:
         raise not_found("job")
-    found[0].tenant = tenant
+    # As ``found[0].tenant = tenant``, which first makes sure of what is so.
+    Job._meta.get_field("tenant").set_cached_value(found[0], tenant)
     return found[0]
 
 

@@ -12,6 +12,7 @@ from django.utils.http import parse_header_parameters
 from django.utils.module_loading import import_string
 
 from voicereel_site.draining import drain
+from voicereel_site.headers import headers_of
 
 
 class _Utf8Request(WSGIRequest):
@@ -31,6 +32,13 @@ class _Handler(WSGIHandler):
     request_class = _Utf8Request
 
 
+_WATCHING = {
+    "voicereel_site.request_log.RequestLogMiddleware",
+    "voicereel_site.http_metrics.HttpMetricsMiddleware",
+    "voicereel_site.languages.LanguageMiddleware",
+}
+
+
 class _ApiHandler(BaseHandler):
     """Answers requests that come with an API key.
 
@@ -48,7 +56,8 @@ class _ApiHandler(BaseHandler):
             middleware = import_string(path)(handler)
             if hasattr(middleware, "process_exception"):
                 self._exception_middleware.append(middleware.process_exception)
-            handler = convert_exception_to_response(middleware)
+            # Django does so around each. What those within raise is an answer to those that count and log.
+            handler = convert_exception_to_response(middleware) if path in _WATCHING else middleware
         self._middleware_chain = handler
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -60,7 +69,7 @@ class _ApiHandler(BaseHandler):
         finally:
             request.close()
         status = f"{response.status_code} {response.reason_phrase}"
-        start_response(status, list(response.items()))
+        start_response(status, headers_of(response))
         streamed: Iterable[bytes] = response
         return streamed if response.streaming else [response.content]
 

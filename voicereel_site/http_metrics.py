@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import cache
 
 from django.http import HttpRequest, HttpResponseBase
 from django_prometheus.conf import PROMETHEUS_LATENCY_BUCKETS
@@ -37,8 +38,9 @@ class HttpMetricsMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
         metrics = HttpMetrics.get_instance()
-        self._responses = metrics.responses_by_status_view_method
-        self._latency = metrics.requests_latency_by_view_method
+        # What a label stands for is looked for once: each way to find it takes a lock.
+        self._responses = cache(metrics.responses_by_status_view_method.labels)
+        self._latency = cache(metrics.requests_latency_by_view_method.labels)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
@@ -47,6 +49,6 @@ class HttpMetricsMiddleware:
             "<unnamed view>" if request.resolver_match is None else request.resolver_match.view_name
         )
         method = request.method if request.method in _METHODS else "<invalid method>"
-        self._responses.labels(str(response.status_code), view, method).inc()
-        self._latency.labels(view, method).observe(time.perf_counter() - started)
+        self._responses(str(response.status_code), view, method).inc()
+        self._latency(view, method).observe(time.perf_counter() - started)
         return response

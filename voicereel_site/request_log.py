@@ -12,6 +12,7 @@ import structlog
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from voicereel_site import tracing
+from voicereel_site.headers import set_header
 from voicereel_site.log_context import begin_log_context, log_context
 
 log = structlog.get_logger("voicereel.request")
@@ -74,14 +75,14 @@ class RequestLogMiddleware:
         started = time.perf_counter()
         with tracing.span(request.method or "", "SERVER") as span:
             response = self.get_response(request)
-            response["X-Request-ID"] = request_id
+            set_header(response, "X-Request-ID", request_id)
             if (
                 isinstance(response, HttpResponse)
                 and response.status_code not in _WITHOUT_CONTENT
                 and not response.has_header("Content-Length")
             ):
                 # Or the server sends it in chunks, which takes a write more.
-                response.headers["Content-Length"] = str(len(response.content))
+                set_header(response, "Content-Length", str(len(response.content)))
             route = getattr(request.resolver_match, "route", None)
             if span is not None:
                 span.update_name(f"{request.method} /{route or ''}")

@@ -14,6 +14,7 @@ from django.test import Client
 
 from tests.conftest import Api
 from voicereel_site.handlers import Application
+from voicereel_site.headers import headers_of, set_header
 
 application = Application()
 # As without a test around it: a handler closes a connection that is in the middle of a transaction.
@@ -153,3 +154,36 @@ def test_a_web_process_starts_without_what_only_workers_need() -> None:
     modules = set(loaded.stdout.split())
     assert "synthesis.comparison.pages" in modules
     assert not heavy & modules
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["accounts.limits.RateLimitMiddleware.__call__", "accounts.audit.AuditMiddleware.__call__"],
+)
+def test_what_middleware_raises_is_an_answer_that_is_logged(
+    alder: Api, where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> HttpResponse:
+        raise RuntimeError("in the middle of it")
+
+    monkeypatch.setattr(where, fail)
+    answer = by_key(alder, "GET", "/v1/jobs")
+    assert answer.status == 500
+    assert json.loads(answer.body)["code"] == "internal_error"
+    [line] = [
+        one
+        for one in map(json.loads, capsys.readouterr().err.splitlines())
+        if one["event"] == "request"
+    ]
+    assert (line["status"], line["request_id"]) == (500, answer.headers["X-Request-ID"])
+
+
+def test_cookies_are_headers_too() -> None:
+    response = HttpResponse(headers={"X-One": "1"})
+    set_header(response, "x-one", "2")
+    set_header(response, "Content-Length", "0")
+    response.set_cookie("a", "b")
+    found = headers_of(response)
+    assert found[0] == ("x-one", "2")
+    assert found[2:] == [("Content-Length", "0"), ("Set-Cookie", "a=b; Path=/")]
+    assert response["X-One"] == "2"
