@@ -11,10 +11,12 @@ import threading
 import time
 from dataclasses import dataclass
 
+from accounts.limits import foresee_request
 from accounts.models import ApiKey
 
 _REMEMBERED_S = 30.0
 _MOST = 10_000
+_BEARER = len("Bearer ")
 
 
 @dataclass(frozen=True)
@@ -64,3 +66,10 @@ def _hash(key: str) -> bytes:
 
 
 known_keys = KnownKeys()
+
+
+def foresee_key(header: str) -> None:
+    """Have what a request with this ``Authorization`` is going to ask be asked already, if its key is known."""
+    known = known_keys.get(header[_BEARER:].strip())
+    if known is not None:
+        foresee_request(known.row.tenant)

@@ -9,6 +9,7 @@ learns in one round trip whether what its process remembers of its key still hol
 Answers say where the tenant stands (draft-ietf-httpapi-ratelimit-headers-10).
 """
 
+import contextlib
 import math
 import threading
 import time
@@ -133,6 +134,9 @@ class ProcessBuckets:
                 self._buckets.popitem(last=False)
         return taken, tokens, ""
 
+    def ask(self, tenant_id: str, allowance: Allowance) -> None:
+        """Nobody has to be asked."""
+
     def forget(self, tenant_id: str) -> None:
         """Begin with a full bucket again."""
         with self._lock:
@@ -174,8 +178,35 @@ class RedisBuckets:
                 log.warning("limits.without_redis", error=type(exc).__name__)
         return self._own.take(tenant_id, allowance)
 
+    def ask(self, tenant_id: str, allowance: Allowance) -> None:
+        """Send for the token that this thread takes next: Redis answers while the request goes on its way.
+
+        Waiting for an answer costs three times what sending and reading do (measured: 155 us of processor).
+        """
+        kept: redis.Connection | None = getattr(self._threads, "connection", None)
+        if kept is None or time.monotonic() < self._left_alone_until:
+            return
+        self._threads.connection = None
+        asking = _redis_key(tenant_id), allowance.requests, allowance.window_s
+        try:
+            kept.send_packed_command(self._asking(*asking), check_health=False)
+        except (redis.RedisError, OSError):
+            kept.disconnect()
+            return
+        if (never_read := getattr(self._threads, "asked", None)) is not None:
+            never_read[0].disconnect()  # of a request that was refused before
+        self._threads.asked = kept, asking
+
     def _ask(self, key: str, quota: int, window_s: int) -> Any:
         """Run the script on a connection of this thread's own: a pool takes longer than Redis does."""
+        asked = getattr(self._threads, "asked", None)
+        self._threads.asked = None
+        if asked is not None:
+            connection, asking = asked
+            if asking == (key, quota, window_s):
+                with contextlib.suppress(redis.ConnectionError):
+                    return self._answer(connection, key, quota, window_s)
+            connection.disconnect()
         kept: redis.Connection | None = getattr(self._threads, "connection", None)
         if kept is not None:
             try:
@@ -193,6 +224,13 @@ class RedisBuckets:
         self._threads.connection = None
         try:
             connection.send_packed_command(self._asking(key, quota, window_s), check_health=False)
+        except BaseException:
+            connection.disconnect()
+            raise
+        return self._answer(connection, key, quota, window_s)
+
+    def _answer(self, connection: Any, key: str, quota: int, window_s: int) -> Any:
+        try:
             try:
                 reply = connection.read_response()
             except redis.exceptions.NoScriptError:
@@ -264,6 +302,11 @@ def _tell_buckets(tell: Callable[[str], None], tenant_id: str) -> None:
         tell(tenant_id)
     except redis.RedisError as exc:
         log.warning("limits.change_not_told", error=type(exc).__name__)
+
+
+def foresee_request(tenant: Tenant) -> None:
+    """Say that this thread is about to count a request of a tenant's."""
+    _buckets().ask(tenant.pk, allowance_of(tenant.plan, tenant.own_limits))
 
 
 def count_request(request: HttpRequest, tenant: Tenant) -> RateLimit:

@@ -48,6 +48,8 @@ class _ApiHandler(BaseHandler):
     """
 
     def load_middleware(self, is_async: bool = False) -> None:
+        # With the models, which are not there yet when this module is imported.
+        self._foresee_key = import_string("accounts.known_keys.foresee_key")
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
@@ -61,6 +63,7 @@ class _ApiHandler(BaseHandler):
         self._middleware_chain = handler
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        self._foresee_key(environ["HTTP_AUTHORIZATION"])
         # All that matters of what request_started does.
         connection.close_if_unusable_or_obsolete()
         request = _Utf8Request(environ)

@@ -1,6 +1,7 @@
 """How many requests and jobs a tenant may have at a time, and how it is told."""
 
 import re
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -275,6 +276,43 @@ def test_a_system_with_too_much_to_speak_says_that_it_is_busy(
     assert Backlog.objects.get().lines == 1
     backlog.last_seen.forget()
     assert alder.post("/v1/synthesize", script).status_code == 202
+
+
+@on_redis
+def test_a_token_that_was_asked_for_early_is_taken_once() -> None:
+    buckets = RedisBuckets(settings.REDIS_URL)
+    mine = f"ten_{timezone.now().timestamp()}"
+    assert int(buckets.take(mine, SLOW)[1]) == 99
+    buckets.ask(mine, SLOW)
+    assert int(buckets.take(mine, SLOW)[1]) == 98
+    assert int(buckets.take(mine, SLOW)[1]) == 97
+
+
+@on_redis
+def test_what_was_asked_early_is_nobody_elses_answer() -> None:
+    buckets = RedisBuckets(settings.REDIS_URL)
+    mine, another = (f"ten_{timezone.now().timestamp()}-{name}" for name in "ab")
+    for _ in range(10):
+        assert buckets.take(mine, SLOW)[0]
+    buckets.ask(mine, SLOW)  # whose request is refused before it takes one
+    assert int(buckets.take(another, SLOW)[1]) == 99
+    buckets.ask(mine, SLOW)
+    buckets.ask(another, SLOW)
+    assert int(buckets.take(another, SLOW)[1]) == 98
+    assert int(buckets.take(mine, SLOW)[1]) <= 89
+
+
+@on_redis
+def test_what_was_asked_early_of_a_redis_that_went_away_is_asked_again() -> None:
+    buckets = RedisBuckets(settings.REDIS_URL)
+    mine = f"ten_{timezone.now().timestamp()}"
+    buckets.take(mine, SLOW)
+    buckets.ask(mine, SLOW)
+    connection, _ = buckets._threads.asked
+    connection._sock.shutdown(socket.SHUT_RDWR)
+    taken, tokens, version = buckets.take(mine, SLOW)
+    assert (taken, bool(version)) == (True, True)
+    assert int(tokens) in (97, 98)  # whether Redis had come to it or not
 
 
 @on_redis
