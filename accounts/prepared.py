@@ -7,11 +7,11 @@ Django writes a statement anew each time, which for one row takes ten times as l
 
 import functools
 import hashlib
-import re
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -21,12 +21,14 @@ from django.db.models import JSONField, Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.query import get_related_populators
 from django.utils import timezone
+from psycopg2.extensions import AsIs
+
+from accounts.tenancy import leading_statement
 
 # By the function that builds it, and the kind of its arguments.
 statements: dict[Any, "_Statement"] = {}
 _lock = threading.RLock()
 _PLAN_OUTDATED = "0A000"  # "cached plan must not change result type"
-_PLACEHOLDER = re.compile("%s")
 # Which statements each connection to PostgreSQL has got.
 _known_to: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
@@ -98,26 +100,24 @@ class _Statement:
             for value, place in zip(self.parameters, self.places, strict=True)
         ]
 
-    def ready(self, database: Any) -> str:
-        """What runs the statement. On PostgreSQL it is sent to each connection once, which keeps its plan:
-        making that takes longer than following it.
-        """
-        if database.vendor != "postgresql":
-            return self.sql
-        database.ensure_connection()
-        known = _known_to.setdefault(database.connection, set())
-        if self.name not in known:
-            numbers = iter(range(1, len(self.parameters) + 1))
-            numbered = _PLACEHOLDER.sub(lambda _: f"${next(numbers)}", self.sql)
-            with database.cursor() as cursor:
-                cursor.execute(f"PREPARE {self.name} AS {numbered}")
-            known.add(self.name)
-        return f"EXECUTE {self.name}({', '.join(['%s'] * len(self.parameters))})"
+    def in_postgresql(self, database: Any) -> str:
+        """What runs the statement, given its arguments.
 
-    @functools.cached_property
-    def name(self) -> str:
-        """What PostgreSQL calls it."""
-        return f"voicereel_{hashlib.sha256(self.sql.encode()).hexdigest()[:16]}"
+        Only they are parameters of its plan: one that is made once for all can't know that a condition is
+        that of an index, unless it stands there.
+        """
+        if self._call is None:
+            numbered = [
+                value if place is None else AsIs(f"${place + 1}")
+                for value, place in zip(self.parameters, self.places, strict=True)
+            ]
+            with database.connection.cursor() as cursor:
+                sql = cursor.mogrify(self.sql, numbered).decode()
+            count = 1 + max((place for place in self.places if place is not None), default=-1)
+            self._call = _Call(sql, count)
+        return self._call.known_to(database)
+
+    _call: "_Call | None" = None
 
     @functools.cached_property
     def _shape(self) -> tuple[int, int, list[str], list[Any], list[tuple[str, int]]]:
@@ -143,22 +143,60 @@ def _database() -> Any:
     return connections[DEFAULT_DB_ALIAS]
 
 
+class _Call:
+    """A statement that each connection to PostgreSQL is sent once. It keeps the plan: making that takes
+    longer than following it.
+    """
+
+    def __init__(self, sql: str, parameters: int) -> None:
+        self._sql = sql
+        self._name = f"voicereel_{hashlib.sha256(sql.encode()).hexdigest()[:16]}"
+        places = ", ".join(["%s"] * parameters)
+        self._execute = f"EXECUTE {self._name}({places})" if places else f"EXECUTE {self._name}"
+
+    def known_to(self, database: Any) -> str:
+        """What runs it on a connection, which has got it by then."""
+        known = _known_to.setdefault(database.connection, set())
+        if self._name not in known:
+            with database.cursor() as cursor:
+                cursor.execute(f"PREPARE {self._name} AS {self._sql}")
+            known.add(self._name)
+        return self._execute
+
+
 def _fetch(database: Any, asked: Sequence[_Statement], arguments: Sequence[str]) -> list[Any]:
     """The rows of the last of some statements. Each sees what was committed before it began."""
-    sql = [statement.ready(database) for statement in asked]
-    values = [statement.values(arguments) for statement in asked]
+    if database.vendor == "postgresql":
+        _connect(database)
+        calls = [statement.in_postgresql(database) for statement in asked]
+        return _sent(database, "; ".join(calls), [*arguments] * len(asked))
     with database.cursor() as cursor:
-        _execute(database, cursor, sql, values)
+        for statement in asked:
+            cursor.execute(statement.sql, statement.values(arguments))
         return list(cursor.fetchall())
 
 
-def _execute(database: Any, cursor: Any, sql: Sequence[str], values: Sequence[list[Any]]) -> None:
-    """Statements one after another, on PostgreSQL in one round trip; their rows are the last one's."""
-    if database.vendor == "postgresql":
-        cursor.execute("; ".join(sql), [value for one in values for value in one])
-    else:
-        for statement, parameters in zip(sql, values, strict=True):
-            cursor.execute(statement, parameters)
+def _connect(database: Any) -> None:
+    """As Django does before it makes a cursor."""
+    database.close_if_health_check_failed()
+    database.ensure_connection()
+
+
+def _sent(database: Any, sql: str, values: Sequence[Any]) -> list[Any]:
+    """Statements in one round trip to PostgreSQL; the rows are the last one's.
+
+    Where nobody but us looks at what is sent, without Django's cursor: making one takes as long as the
+    statement does.
+    """
+    if database.queries_logged or len(database.execute_wrappers) > 1:
+        with database.cursor() as cursor:
+            cursor.execute(sql, values)
+            return list(cursor.fetchall()) if cursor.description else []
+    database.validate_no_broken_transaction()
+    with database.wrap_database_errors, database.connection.cursor() as cursor:
+        cursor.tzinfo_factory = database.tzinfo_factory
+        cursor.execute(leading_statement() + sql, values)
+        return list(cursor.fetchall()) if cursor.description else []
 
 
 def _instance(model: type[Model], alias: str, names: Sequence[str], values: Sequence[Any]) -> Model:
@@ -205,53 +243,80 @@ def insert_rows(*added: NewRows) -> None:
     Django's bulk_create does more, such as asking for keys, and takes five times as long.
     """
     database = _database()
-    sql, values = [], []
-    for rows in added:
-        columns, names = _columns_of(cast(Hashable, rows.model))
-        one = f"({', '.join(['%s'] * len(columns))})"
-        table = database.ops.quote_name(rows.model._meta.db_table)
-        places = ", ".join([one] * len(rows.values))
-        sql.append(f"INSERT INTO {table} ({names}) VALUES {places}")  # nosec B608
-        values.append([column.stored(row) for row in rows.values for column in columns])
+    tables = [(_table_of(cast(Hashable, rows.model)), rows.values) for rows in added]
+    if database.vendor == "postgresql":
+        _connect(database)
+        calls = [table.from_json.known_to(database) for table, _ in tables]
+        _sent(database, "; ".join(calls), [table.document(rows) for table, rows in tables])
+        return
     with database.cursor() as cursor:
-        _execute(database, cursor, sql, values)
+        for table, rows in tables:
+            cursor.execute(*table.from_values(rows))
 
 
-# What a value of is stored as it is. Others, such as those of enumerations, Django looks at.
-_PLAIN = frozenset({str, int, float, bool, type(None)})
-_OF_PLAIN = frozenset({"CharField", "TextField", "BooleanField", "FloatField"})
+class _Table:
+    """How rows of a model are added."""
+
+    def __init__(self, model: type[Model]) -> None:
+        self._fields = {
+            field.attname: field
+            for field in model._meta.concrete_fields
+            if not (field.primary_key and field.get_internal_type().endswith("AutoField"))
+        }
+        self._constant: dict[str, Any] = {}
+        self._made: dict[str, Callable[[], Any]] = {}
+        for name, field in self._fields.items():
+            if getattr(field, "auto_now_add", False):
+                self._made[name] = timezone.now
+            elif field.has_default() and callable(field.default):
+                self._made[name] = field.default
+            else:
+                self._constant[name] = field.get_default()
+        quoted = connection.ops.quote_name
+        self._name = quoted(model._meta.db_table)
+        self._columns = ", ".join(quoted(field.column) for field in self._fields.values())
+
+    @functools.cached_property
+    def from_json(self) -> _Call:
+        """Adds the rows of a JSON document: one plan for however many rows, and one parameter to read."""
+        source = f"json_populate_recordset(NULL::{self._name}, $1::json)"
+        columns = self._columns
+        sql = f"INSERT INTO {self._name} ({columns}) SELECT {columns} FROM {source}"  # nosec B608
+        return _Call(sql, 1)
+
+    def document(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """That document."""
+        return orjson.dumps([self._filled(row) for row in rows], default=_exact).decode()
+
+    def _filled(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """By attribute, which is what a column is called too."""
+        filled = {**self._constant, **{name: row[name] for name in row if name in self._fields}}
+        for name, make in self._made.items():
+            if name not in filled:
+                filled[name] = make()
+        return filled
+
+    def from_values(self, rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
+        """The statement, and its parameters, for a database that would store JSON's texts as they are."""
+        one = f"({', '.join(['%s'] * len(self._fields))})"
+        places = ", ".join([one] * len(rows))
+        sql = f"INSERT INTO {self._name} ({self._columns}) VALUES {places}"  # nosec B608
+        return sql, [
+            field.get_db_prep_save(filled[name], connection)
+            for filled in map(self._filled, rows)
+            for name, field in self._fields.items()
+        ]
 
 
-class _Column:
-    """How a column's value is stored."""
-
-    def __init__(self, field: Any) -> None:
-        self._field, self._name = field, field.attname
-        self._default = timezone.now if getattr(field, "auto_now_add", False) else field.get_default
-        kind = getattr(field, "target_field", field).get_internal_type()
-        self._is_plain = kind in _OF_PLAIN or kind.endswith("IntegerField")
-        self._is_json = isinstance(field, JSONField) and field.encoder is None
-
-    def stored(self, row: Mapping[str, Any]) -> Any:
-        """What a statement is given."""
-        name = self._name
-        value = row[name] if name in row else self._default()
-        if self._is_plain and type(value) in _PLAIN:
-            return value
-        if self._is_json and value is not None:
-            return orjson.dumps(value).decode()
-        return self._field.get_db_prep_save(value, connection)
+def _exact(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"not for a document: {type(value).__name__}")
 
 
 @functools.cache
-def _columns_of(model: Any) -> tuple[list[_Column], str]:
-    fields = [
-        field
-        for field in model._meta.concrete_fields
-        if not (field.primary_key and field.get_internal_type().endswith("AutoField"))
-    ]
-    names = ", ".join(connection.ops.quote_name(field.column) for field in fields)
-    return [_Column(field) for field in fields], names
+def _table_of(model: Any) -> _Table:
+    return _Table(model)
 
 
 class Prepared:

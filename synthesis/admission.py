@@ -59,7 +59,8 @@ def admit_job(tenant: Tenant, lines: int, *, live: bool) -> int:
 
 @prepared
 def _held_tenant(tenant_id: str) -> "QuerySet[Tenant]":
-    return Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id)
+    held = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id)
+    return held.values_list("pk")
 
 
 @prepared

@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from accounts.plans import allowance_of
+from accounts.prepared import prepared
 from synthesis.models import Backlog, Job
 
 LINES_TO_SPEAK = Sum(F("lines_total") - F("lines_done"))
@@ -124,6 +125,17 @@ class _LastSeen:
 last_seen = _LastSeen()
 
 
+@prepared
+def _before(tenant_id: str, job_id: str, priority: int) -> QuerySet:
+    """Of a tenant's own jobs, those that begin before one: how many, and their lines; nothing where there
+    are none.
+    """
+    own = Job.objects.for_tenant(tenant_id).waiting().filter(live=True).values("tenant")
+    earlier = own.filter(Q(priority__lt=priority) | Q(priority=priority, pk__lt=job_id))
+    counted = earlier.annotate(jobs=Count("pk"), lines=LINES_TO_SPEAK)
+    return counted.values_list("jobs", "lines")
+
+
 def outlook_of(job: Job) -> Outlook | None:
     """When a queued job's turn will come; None if it is not queued, or nobody counts what waits."""
     if job.status != Job.Status.QUEUED:
@@ -137,10 +149,8 @@ def outlook_of(job: Job) -> Outlook | None:
         return None
     if not row.lines:
         return Outlook(0, soon)
-    own = Job.objects.for_tenant(job.tenant_id).waiting().filter(live=True)
-    earlier = Q(priority__lt=job.priority) | Q(priority=job.priority, pk__lt=job.pk)
-    before = own.filter(earlier).aggregate(jobs=Count("pk"), lines=LINES_TO_SPEAK)
-    jobs, lines = before["jobs"], float(before["lines"] or 0)
+    [(jobs, counted)] = _before(job.tenant_id, job.pk, job.priority) or [(0, None)]
+    lines = float(counted or 0)
     weight = allowance_of(job.tenant.plan).weight
     own_name = _hash(job.tenant_id)
     turn = lines / weight  # by the clock of synthesis.turns
