@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
-from accounts.idempotency import fingerprint_of, once, once_with_secrets
+from accounts.idempotency import body_fingerprint, fingerprint_of, once, once_with_secrets
 from accounts.keys import NewKey, create_key, get_key, revoke_key, rotate_key
 from accounts.models import ApiKey, AuditEvent
 from accounts.scopes import Scope
@@ -152,4 +152,4 @@ def _made_once(request: Request, route: str, make: Callable[[], NewKey]) -> Resp
         response = Response(KeyResponse(new.row).data, status=201, headers=headers)
         return response, {"key": new.key, "signing_secret": new.signing_secret}
 
-    return once_with_secrets(request, route, fingerprint_of(request.data), work)
+    return once_with_secrets(request, route, body_fingerprint(request), work)

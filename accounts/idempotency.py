@@ -33,6 +33,11 @@ def fingerprint_of(request_body: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def body_fingerprint(request: Request) -> str:
+    """That of a request's body; "" where it comes without a key, and nobody will compare."""
+    return "" if _key(request) is None else fingerprint_of(request.data)
+
+
 def earlier_reply(request: Request, route: str, fingerprint: str) -> Response | None:
     """The answer this key already got, if any.
 

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
-from accounts.idempotency import earlier_reply, fingerprint_of, once
+from accounts.idempotency import body_fingerprint, earlier_reply, fingerprint_of, once
 from accounts.privacy.serializers import EraseSpeakerRequest, ErasureResponse
 from accounts.scopes import Scope
 from speakers.lookup import get_speaker
@@ -63,7 +63,7 @@ class SynthesizeView(APIView):
             query.is_valid(raise_exception=True)
             if query.validated_data["dry_run"]:
                 return self._preview(request)
-        fingerprint = fingerprint_of(request.data)
+        fingerprint = body_fingerprint(request)
         if reply := earlier_reply(request, "POST /v1/synthesize", fingerprint):
             return reply
         body = SynthesizeRequest(data=request.data)
@@ -216,4 +216,4 @@ class EraseSpeakerView(APIView):
             return Response(ErasureResponse(row, context={"request": request}).data, status=202)
 
         route = f"POST /v1/speakers/{speaker_id}/erase"
-        return once(request, route, fingerprint_of(request.data), work)
+        return once(request, route, body_fingerprint(request), work)

@@ -6,7 +6,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
-from accounts.idempotency import fingerprint_of, once
+from accounts.idempotency import body_fingerprint, once
 from accounts.people.members import (
     change_role,
     get_member,
@@ -109,7 +109,7 @@ class InvitationListView(APIView):
             )
             return Response(InvitationResponse(row).data, status=201)
 
-        return once(request, "POST /v1/invitations", fingerprint_of(request.data), work)
+        return once(request, "POST /v1/invitations", body_fingerprint(request), work)
 
 
 class InvitationView(APIView):

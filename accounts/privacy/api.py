@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
-from accounts.idempotency import fingerprint_of, once
+from accounts.idempotency import body_fingerprint, fingerprint_of, once
 from accounts.models import DataExport, Erasure
 from accounts.privacy.erasures import get_erasure, open_proof, request_tenant_erasure
 from accounts.privacy.exports import (
@@ -138,7 +138,7 @@ class ErasureListView(APIView):
             row = request_tenant_erasure(request.auth, body.validated_data["confirm"])
             return Response(ErasureResponse(row, context={"request": request}).data, status=202)
 
-        return once(request, "POST /v1/erasures", fingerprint_of(request.data), work)
+        return once(request, "POST /v1/erasures", body_fingerprint(request), work)
 
 
 class ErasureView(APIView):

@@ -8,7 +8,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
-from accounts.idempotency import earlier_reply, fingerprint_of, once, once_with_secrets
+from accounts.idempotency import (
+    body_fingerprint,
+    earlier_reply,
+    fingerprint_of,
+    once,
+    once_with_secrets,
+)
 from accounts.models import WebhookEndpoint
 from accounts.scopes import Scope
 from accounts.webhooks.deliveries import get_delivery, list_deliveries, replay
@@ -59,7 +65,7 @@ class WebhookEndpointListView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Have events told to an address of yours. The secret that signs them is shown this once."""
-        route, fingerprint = "POST /v1/webhook-endpoints", fingerprint_of(request.data)
+        route, fingerprint = "POST /v1/webhook-endpoints", body_fingerprint(request)
         if reply := earlier_reply(request, route, fingerprint):
             return reply
         body = CreateWebhookEndpointRequest(data=request.data)
@@ -183,4 +189,4 @@ def _made_once(
         shown = WebhookEndpointResponse(new.row).data
         return Response(shown, status=status, headers=headers), {"secret": new.secret}
 
-    return once_with_secrets(request, route, fingerprint_of(request.data), work)
+    return once_with_secrets(request, route, body_fingerprint(request), work)

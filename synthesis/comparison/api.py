@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
-from accounts.idempotency import earlier_reply, fingerprint_of, once
+from accounts.idempotency import body_fingerprint, earlier_reply, fingerprint_of, once
 from accounts.scopes import Scope
 from speakers.serializers import SpeakerResponse
 from synthesis.comparison.comparisons import (
@@ -74,7 +74,7 @@ class ComparisonListView(APIView):
         Each variant is rendered by a job, at the price of any job. Once its status is `open`, send
         `listen_url` to your listeners.
         """
-        fingerprint = fingerprint_of(request.data)
+        fingerprint = body_fingerprint(request)
         if reply := earlier_reply(request, "POST /v1/comparisons", fingerprint):
             return reply
         body = CreateComparisonRequest(data=request.data)
@@ -153,4 +153,4 @@ class WinnerView(APIView):
             return Response(SpeakerResponse(speaker).data)
 
         route = f"POST /v1/comparisons/{comparison_id}/winner"
-        return once(request, route, fingerprint_of(request.data), choose)
+        return once(request, route, body_fingerprint(request), choose)
