@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _READY_S = 60.0
 # A worker ends its lines in hand on SIGTERM; what it has not finished by then another takes up.
 _STOP_S = 15.0
-NICE = 15  # to those who wait for an answer
+NICE = 19  # to those who wait for an answer
 
 
 class StackFailed(Exception):
@@ -49,8 +49,8 @@ class LocalStack:
     environment: on top of this process's own; log: where they write, default this terminal.
     owner, operators: on top of that, the DATABASE_URL of whoever migrates, and of operators' processes,
     where these have database roles of their own (docker/postgres/roles.sql); the worker that looks at
-    all tenants' rows is a second one then. niceness: of workers; speaking takes all the processor that it
-    gets, and where both run on one machine requests had better go first. metrics: each process answers on
+    all tenants' rows is a second one then. niceness: of workers and what serves them; speaking takes all the
+    processor that it gets, and where both run on one machine requests had better go first. metrics: each process answers on
     an inner port, ``metrics_ports`` by its name. migrate: unless the database is as this version has it.
     """
 
@@ -170,13 +170,29 @@ class LocalStack:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
-        process = self._start(
+        return self._start_behind(
             name,
             *("-m", "celery", "--quiet", "-A", application, "worker", "--pool", "threads"),
             *("--without-heartbeat", "--without-gossip", "--without-mingle"),
             *arguments,
             environment=environment,
         )
+
+    def start_relay(self) -> None:
+        """Publishes what the fast path did not, and deletes files."""
+        self.relay = self._start_behind("relay", "manage.py", "relay", environment=self.operators)
+
+    def start_dispatcher(self) -> None:
+        """Hands jobs to workers, tenants in turn."""
+        self.dispatcher = self._start_behind(
+            "dispatcher", "manage.py", "dispatch", environment=self.operators
+        )
+
+    def _start_behind(
+        self, name: str, *command: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """As _start, of one for whom nobody waits at the other end of a request."""
+        process = self._start(name, *command, environment=environment)
         if self._niceness:
             os.setpriority(os.PRIO_PROCESS, process.pid, self._niceness)
             # Where Linux groups processes by session, niceness counts within a group alone, and this is
@@ -184,16 +200,6 @@ class LocalStack:
             with contextlib.suppress(OSError):
                 Path(f"/proc/{process.pid}/autogroup").write_text(str(self._niceness))
         return process
-
-    def start_relay(self) -> None:
-        """Publishes what the fast path did not, and deletes files."""
-        self.relay = self._start("relay", "manage.py", "relay", environment=self.operators)
-
-    def start_dispatcher(self) -> None:
-        """Hands jobs to workers, tenants in turn."""
-        self.dispatcher = self._start(
-            "dispatcher", "manage.py", "dispatch", environment=self.operators
-        )
 
     def _start(
         self, name: str, *command: str, environment: Mapping[str, str] | None = None
