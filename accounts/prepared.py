@@ -228,6 +228,11 @@ def as_stored(at: datetime) -> Any:
     return connection.ops.adapt_datetimefield_value(at)
 
 
+def as_text(at: datetime) -> str:
+    """Likewise, as an argument of what is prepared, which compares it with ``Value(at, CharField())``."""
+    return str(as_stored(at))
+
+
 @dataclass(frozen=True)
 class NewRows:
     """Rows to be added. values: of each, by attribute, of those columns that do not have their defaults."""

@@ -12,12 +12,13 @@ from datetime import timedelta
 from functools import cached_property
 
 from django.db import connection
-from django.db.models import Count
+from django.db.models import CharField, Count, QuerySet, Value
 from django.utils import timezone
 
 from accounts.models import Tenant
 from accounts.outbox import publish_task, queue_length, queue_of
 from accounts.plans import Allowance, allowance_of
+from accounts.prepared import as_text, prepared
 from synthesis import backlog
 from synthesis.models import ACTIVE, LEASE, Job, JobQuerySet
 from synthesis.turns import Turns
@@ -57,19 +58,35 @@ def _tenants_that_wait(*, live: bool) -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
+@prepared
+def _waiting(tenant_id: str, now: str, live: bool, priority: int, most: int) -> JobQuerySet:
+    """A tenant's jobs of a priority that may begin, the first ones first."""
+    rows = Job.objects.for_tenant(tenant_id).waiting().filter(live=live, priority=priority)
+    due = rows.filter(due_at__lte=Value(now, CharField()))
+    columns = ("tenant_id", "live", "priority", "lines_total", "lines_done", "origin")
+    return due.only(*columns).order_by("pk")[:most]
+
+
+@prepared
+def _counts_in_hand(live: bool) -> QuerySet:
+    """How many jobs of each tenant's workers have: few, whatever waits."""
+    rows = Job.objects.in_hand().filter(live=live).values("tenant")
+    return rows.annotate(jobs=Count("pk")).values_list("tenant", "jobs")
+
+
 class _Head:
     """A tenant's jobs in the order in which it wants them."""
 
     def __init__(self, tenant_id: str, *, live: bool, most: int, in_a_row: int) -> None:
-        rows = Job.objects.for_tenant(tenant_id).waiting()
-        rows = rows.filter(live=live, due_at__lte=timezone.now())
-        columns = ("tenant_id", "live", "priority", "lines_total", "lines_done", "origin")
-        self._columns = rows.only(*columns).order_by("pk")
-        self._most = most
+        self._tenant_id, self._live, self._most = tenant_id, live, most
+        self._now = as_text(timezone.now())
         self.in_a_row = in_a_row
 
     def _of(self, priority: int) -> list[Job]:
-        return list(self._columns.filter(priority=priority)[: self._most])
+        # There is a statement for each number of rows: 1, 2, 4 and so on.
+        rows = 1 << (self._most - 1).bit_length()
+        found: list[Job] = _waiting(self._tenant_id, self._now, self._live, priority, rows)
+        return found[: self._most]
 
     @cached_property
     def _interactive(self) -> list[Job]:
@@ -126,14 +143,12 @@ class Lane:
             # building its queries takes ten times as long as this one.
             self._turns.forget_idle({})
             return
-        tenants = Tenant.objects.filter(suspended_at=None).in_bulk(ids)
+        tenants = Tenant.objects.filter(suspended_at=None, pk__in=ids)
         allowed: dict[str, Allowance] = {
-            pk: allowance_of(row.plan, row.own_limits) for pk, row in tenants.items()
+            pk: allowance_of(plan, own_limits)
+            for pk, plan, own_limits in tenants.values_list("pk", "plan", "own_limits")
         }
-        rows = Job.objects.in_hand().filter(live=self.live, tenant__in=list(tenants))
-        in_hand = dict(
-            rows.values_list("tenant").annotate(Count("pk")).values_list("tenant", "pk__count")
-        )
+        in_hand = dict(_counts_in_hand(self.live))
         left = {pk: one.in_hand - in_hand.get(pk, 0) for pk, one in allowed.items()}
         waiting = {pk: one.weight for pk, one in allowed.items() if left[pk] > 0}
         self._turns.forget_idle(waiting)
