@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
@@ -23,6 +22,7 @@ from accounts.serializers import (
     NewKeyResponse,
     RotateKeyRequest,
 )
+from voicereel_site.answers import Response
 from voicereel_site.pagination import PageQuery, page
 
 

@@ -11,9 +11,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from accounts.models import IdempotentReply
+from voicereel_site.answers import Response
 from voicereel_site.errors import Refusal
 
 KEPT = timedelta(hours=24)  # as Stripe keeps them

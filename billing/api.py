@@ -12,7 +12,6 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.scopes import Scope
@@ -42,6 +41,7 @@ from billing.serializers import (
     totals,
 )
 from billing.sla import level_of_month
+from voicereel_site.answers import Response
 from voicereel_site.errors import (
     FieldError,
     Refusal,

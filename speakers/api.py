@@ -8,7 +8,6 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
@@ -32,6 +31,7 @@ from speakers.serializers import (
     SpeakerResponse,
     UpdateSpeakerRequest,
 )
+from voicereel_site.answers import Response
 from voicereel_site.pagination import PageQuery, prepared_page
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
@@ -34,6 +33,7 @@ from synthesis.submission import (
     retry_job,
     submit_job,
 )
+from voicereel_site.answers import Response
 from voicereel_site.pagination import page
 
 

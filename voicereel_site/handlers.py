@@ -1,6 +1,7 @@
 """How requests are answered: those with an API key by a short way, all others by Django's own."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -8,6 +9,8 @@ from django.core.handlers.base import BaseHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.db import connection
+from django.http import HttpRequest
+from django.urls import ResolverMatch, get_resolver, get_urlconf
 from django.utils.http import parse_header_parameters
 from django.utils.module_loading import import_string
 
@@ -32,6 +35,7 @@ class _Handler(WSGIHandler):
     request_class = _Utf8Request
 
 
+_KNOWN_ADDRESSES = 4_096
 _WATCHING = {
     "voicereel_site.request_log.RequestLogMiddleware",
     "voicereel_site.http_metrics.HttpMetricsMiddleware",
@@ -62,6 +66,12 @@ class _ApiHandler(BaseHandler):
             handler = convert_exception_to_response(middleware) if path in _WATCHING else middleware
         self._middleware_chain = handler
 
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        """As Django does. Who polls a job asks for the same address again and again."""
+        match = _resolved(get_urlconf() or settings.ROOT_URLCONF, request.path_info)
+        request.resolver_match = match
+        return match
+
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         self._foresee_key(environ["HTTP_AUTHORIZATION"])
         # All that matters of what request_started does.
@@ -75,6 +85,11 @@ class _ApiHandler(BaseHandler):
         start_response(status, headers_of(response))
         streamed: Iterable[bytes] = response
         return streamed if response.streaming else [response.content]
+
+
+@lru_cache(_KNOWN_ADDRESSES)
+def _resolved(urlconf: str, path: str) -> ResolverMatch:
+    return get_resolver(urlconf).resolve(path)
 
 
 class Application:

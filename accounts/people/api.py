@@ -2,7 +2,6 @@
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
@@ -25,6 +24,7 @@ from accounts.people.serializers import (
     MemberResponse,
 )
 from accounts.scopes import Scope
+from voicereel_site.answers import Response
 from voicereel_site.pagination import PageQuery, page
 
 

@@ -7,7 +7,6 @@ from django.http import FileResponse, HttpRequest, HttpResponseBase
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
@@ -28,6 +27,7 @@ from accounts.privacy.serializers import (
     ExportResponse,
 )
 from accounts.scopes import Scope
+from voicereel_site.answers import Response
 from voicereel_site.errors import method_not_allowed, problem_response
 from voicereel_site.pagination import PageQuery, page
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
@@ -36,6 +35,7 @@ from accounts.webhooks.serializers import (
     WebhookEndpointPage,
     WebhookEndpointResponse,
 )
+from voicereel_site.answers import Response
 from voicereel_site.pagination import PageQuery, page
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import idempotency
@@ -34,6 +33,7 @@ from synthesis.comparison.serializers import (
     shown_comparison,
 )
 from synthesis.models import Comparison
+from voicereel_site.answers import Response
 from voicereel_site.pagination import PageQuery, page_of
 
 
