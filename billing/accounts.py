@@ -102,7 +102,11 @@ def account_of(tenant: Tenant, at: datetime) -> BillingAccount:
 
     Made when it is first asked for, and moved on when a part has ended. at: now.
     """
-    row: BillingAccount | None = next(iter(_account(tenant.pk)), None)
+    return up_to_date(next(iter(_account(tenant.pk)), None), tenant, at)
+
+
+def up_to_date(row: BillingAccount | None, tenant: Tenant, at: datetime) -> BillingAccount:
+    """As account_of, of a row that was read with its price; None: there is none yet."""
     if row is not None and at < row.until:
         return row
     with transaction.atomic():

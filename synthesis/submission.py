@@ -123,10 +123,9 @@ def submit_job(caller: Caller, request: Mapping[str, Any]) -> Job:
     checked = _check(caller, request)
     if checked.errors or checked.output is None:
         raise _refusal(checked.errors)
-    reserved_ms = admit_job(caller.tenant, len(request["script"]), live=caller.live)
+    account, reserved_ms = admit_job(caller.tenant, len(request["script"]), live=caller.live)
     quoted = None
     if caller.live:
-        account = account_of(caller.tenant, timezone.now())
         longest_ms = checked.foreseen.longest_ms
         quoted = quote(account, longest_ms)
         max_cost = request.get("max_cost_minor")
@@ -155,7 +154,7 @@ def preview_job(caller: Caller, request: Mapping[str, Any]) -> Preview:
     refusal = None
     try:
         with transaction.atomic():
-            reserved_ms = admit_job(caller.tenant, len(request["script"]), live=True)
+            _account, reserved_ms = admit_job(caller.tenant, len(request["script"]), live=True)
             max_cost = request.get("max_cost_minor")
             admit_spending(account, quoted, foreseen.longest_ms, reserved_ms, max_cost)
     except Refusal as exc:
@@ -352,9 +351,8 @@ def retry_job(job: Job) -> Job:
     with transaction.atomic():
         if _stopped(job).exists():
             left = job.lines_total - job.lines_done
-            reserved_ms = admit_job(job.tenant, left, live=job.live)
+            account, reserved_ms = admit_job(job.tenant, left, live=job.live)
             if job.live:
-                account = account_of(job.tenant, timezone.now())
                 quoted = Quote(job.quote_minor, job.currency)
                 admit_spending(account, quoted, job.longest_ms, reserved_ms, job.max_cost_minor)
         return requeue_job(job)
