@@ -46,7 +46,7 @@ class LineRequest(StrictSerializer):
         required=False,
         help_text="Your name for the line, in errors and captions; not given: its number.",
     )
-    speaker_id = serializers.CharField(max_length=40, help_text="A speaker that is ready.")
+    speaker_id = EncodableText(max_length=40, help_text="A speaker that is ready.")
     text = SpokenText(max_length=LONGEST_LINE, help_text="What is said.")
     speed = speed_field(help_text="1 is as the voice speaks. Not given: as the speaker is set.")
     language = serializers.RegexField(
