@@ -137,6 +137,9 @@ class ProcessBuckets:
     def ask(self, tenant_id: str, allowance: Allowance) -> None:
         """Nobody has to be asked."""
 
+    def forget_asked(self) -> None:
+        """Likewise."""
+
     def forget(self, tenant_id: str) -> None:
         """Begin with a full bucket again."""
         with self._lock:
@@ -193,9 +196,14 @@ class RedisBuckets:
         except (redis.RedisError, OSError):
             kept.disconnect()
             return
-        if (never_read := getattr(self._threads, "asked", None)) is not None:
-            never_read[0].disconnect()  # of a request that was refused before
         self._threads.asked = kept, asking
+
+    def forget_asked(self) -> None:
+        """Have what was asked and not taken be no later request's: its version is of before."""
+        asked = getattr(self._threads, "asked", None)
+        if asked is not None:
+            self._threads.asked = None
+            asked[0].disconnect()
 
     def _ask(self, key: str, quota: int, window_s: int) -> Any:
         """Run the script on a connection of this thread's own: a pool takes longer than Redis does."""
@@ -307,6 +315,11 @@ def _tell_buckets(tell: Callable[[str], None], tenant_id: str) -> None:
 def foresee_request(tenant: Tenant) -> None:
     """Say that this thread is about to count a request of a tenant's."""
     _buckets().ask(tenant.pk, allowance_of(tenant.plan, tenant.own_limits))
+
+
+def forget_foreseen() -> None:
+    """Say that the request is over: it may have been refused before it was counted."""
+    _buckets().forget_asked()
 
 
 def count_request(request: HttpRequest, tenant: Tenant) -> RateLimit:

@@ -54,6 +54,7 @@ class _ApiHandler(BaseHandler):
     def load_middleware(self, is_async: bool = False) -> None:
         # With the models, which are not there yet when this module is imported.
         self._foresee_key = import_string("accounts.known_keys.foresee_key")
+        self._forget_foreseen = import_string("accounts.limits.forget_foreseen")
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
@@ -81,6 +82,7 @@ class _ApiHandler(BaseHandler):
             response = self._middleware_chain(request)
         finally:
             request.close()
+            self._forget_foreseen()
         status = f"{response.status_code} {response.reason_phrase}"
         start_response(status, headers_of(response))
         streamed: Iterable[bytes] = response

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from django.test import Client
 
+from accounts import limits
 from tests.conftest import Api
 from voicereel_site.handlers import Application
 from voicereel_site.headers import headers_of, set_header
@@ -187,3 +188,13 @@ def test_cookies_are_headers_too() -> None:
     assert found[0] == ("x-one", "2")
     assert found[2:] == [("Content-Length", "0"), ("Set-Cookie", "a=b; Path=/")]
     assert response["X-One"] == "2"
+
+
+@pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis in this profile")
+def test_a_request_that_is_not_counted_leaves_no_answer_to_the_next(alder: Api) -> None:
+    for _ in range(2):
+        assert by_key(alder, "GET", "/v1/jobs").status == 200
+    assert by_key(alder, "GET", "/v1/nowhere").status == 404
+    buckets = limits._buckets()
+    assert isinstance(buckets, limits.RedisBuckets)
+    assert getattr(buckets._threads, "asked", None) is None

@@ -296,7 +296,12 @@ def test_what_was_asked_early_is_nobody_elses_answer() -> None:
         assert buckets.take(mine, SLOW)[0]
     buckets.ask(mine, SLOW)  # whose request is refused before it takes one
     assert int(buckets.take(another, SLOW)[1]) == 99
+    _, _, before = buckets.take(mine, SLOW)
     buckets.ask(mine, SLOW)
+    buckets.forget_asked()
+    buckets.unsettle(mine)
+    buckets.settle(mine)
+    assert buckets.take(mine, SLOW)[2] != before
     buckets.ask(another, SLOW)
     assert int(buckets.take(another, SLOW)[1]) == 98
     assert int(buckets.take(mine, SLOW)[1]) <= 89
