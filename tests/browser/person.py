@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Error, Page
 
 from tests.accounts.test_operators import code_of
 from tests.fakes.stripe_server import StripeServer
@@ -18,6 +18,8 @@ CHROMIUM = os.environ.get("TEST_CHROMIUM", "/usr/bin/chromium")
 PICTURES = ROOT / "var" / "browser"  # what the pages look like, to be looked at
 NODE_MODULES = ROOT / "tests/browser/node_modules"  # other people's judges of pages
 _MAIL_S = 20.0
+_CAPTURES, _NEXT_FRAME_MS = 5, 500.0
+_NO_FRAME = "Unable to capture screenshot"
 _PASSWORD = "correct horse battery staple"
 ARGUMENTS = [
     "--no-sandbox",
@@ -149,5 +151,15 @@ class Visit:
         raise AssertionError(f"never true: {script}")
 
     def picture(self, name: str) -> None:
+        """Of the whole page. On a busy machine Chromium now and then has lost the frame that it is to
+        copy, and has another when it is asked again.
+        """
         PICTURES.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+        for attempt in range(1, _CAPTURES + 1):
+            try:
+                self.page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+                return
+            except Error as exc:
+                if _NO_FRAME not in str(exc) or attempt == _CAPTURES:
+                    raise
+                self.page.wait_for_timeout(_NEXT_FRAME_MS)
