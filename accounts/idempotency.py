@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from accounts.models import IdempotentReply
 from voicereel_site.answers import Response
 from voicereel_site.errors import Refusal
+from voicereel_site.shapes import as_json
 
 KEPT = timedelta(hours=24)  # as Stripe keeps them
 
@@ -84,7 +85,7 @@ def once(request: Request, route: str, fingerprint: str, work: Callable[[], Resp
                 tenant=tenant, key=key, route=route, fingerprint=fingerprint
             )
             response = work()
-            row.status, row.body = response.status_code, json.dumps(response.data)
+            row.status, row.body = response.status_code, as_json(response.data).decode()
             row.headers = {
                 name: value for name, value in response.headers.items() if name == "Location"
             }

@@ -21,7 +21,7 @@ from billing.sla import (
 )
 from billing.wording import LANGUAGES
 from voicereel_site.pagination import PageQuery
-from voicereel_site.shapes import EncodableText, NameText, StrictSerializer, iso
+from voicereel_site.shapes import EncodableText, NameText, StrictSerializer
 
 GRANULARITIES = ["hour", "day", "month"]
 LARGEST_AMOUNT = 10**12  # minor units
@@ -67,8 +67,8 @@ class UsageBucket(serializers.Serializer):
 
     def to_representation(self, row: UsageRow) -> dict[str, Any]:
         return {
-            "starts_at": iso(row.starts_at),
-            "ends_at": iso(row.ends_at),
+            "starts_at": row.starts_at,
+            "ends_at": row.ends_at,
             **row.groups,
             **row.quantities,
         }
@@ -113,8 +113,8 @@ class ReportPartResponse(serializers.Serializer):
 
     def to_representation(self, part: ReportPart) -> dict[str, Any]:
         return {
-            "starts_at": iso(part.starts_at),
-            "ends_at": iso(part.ends_at),
+            "starts_at": part.starts_at,
+            "ends_at": part.ends_at,
             "plan": part.plan,
             "days": part.days,
             "base_fee_minor": part.base_fee_minor,
@@ -147,8 +147,8 @@ class MonthReportResponse(serializers.Serializer):
         return {
             "month": report.month.name,
             "time_zone": report.month.zone,
-            "starts_at": iso(report.month.start),
-            "ends_at": iso(report.month.end),
+            "starts_at": report.month.start,
+            "ends_at": report.month.end,
             "is_over": report.is_over,
             "totals": totals(report.totals),
             "stored_bytes": report.totals["stored_bytes"],
@@ -238,7 +238,7 @@ class ServiceLevelResponse(serializers.Serializer):
         return {
             "month": level.month.name,
             "time_zone": level.month.zone,
-            "until": iso(level.until),
+            "until": level.until,
             "availability": {
                 "percent": percent_of(level.availability),
                 "promised_percent": percent_of(TARGET),
@@ -280,8 +280,8 @@ class InvoiceLineResponse(serializers.Serializer):
             "id": line.pk,
             "kind": line.kind,
             "plan": line.plan or None,
-            "starts_at": iso(line.starts_at),
-            "ends_at": iso(line.ends_at),
+            "starts_at": line.starts_at,
+            "ends_at": line.ends_at,
             "audio_ms": line.quantity_ms,
             "days": line.days,
             "steps": line.steps,
@@ -307,7 +307,7 @@ class CreditNoteResponse(serializers.Serializer):
             "net_minor": note.net_minor,
             "tax_minor": note.tax_minor,
             "total_minor": note.total_minor,
-            "issued_at": iso(note.issued_at),
+            "issued_at": note.issued_at,
         }
 
 
@@ -355,8 +355,8 @@ class InvoiceResponse(serializers.Serializer):
             "number": row.number or None,
             "status": row.status,
             "month": row.month,
-            "period_start": iso(row.period_start),
-            "period_end": iso(row.period_end),
+            "period_start": row.period_start,
+            "period_end": row.period_end,
             "time_zone": row.time_zone,
             "currency": row.currency,
             "net_minor": row.net_minor,
@@ -365,9 +365,9 @@ class InvoiceResponse(serializers.Serializer):
             "total_minor": row.total_minor,
             "open_minor": open_minor(row) if is_open else 0,
             "pays_by": row.pays_by,
-            "finalized_at": iso(row.finalized_at),
-            "due_at": iso(row.due_at),
-            "paid_at": iso(row.paid_at),
+            "finalized_at": row.finalized_at,
+            "due_at": row.due_at,
+            "paid_at": row.paid_at,
             "seller": _party(row.seller),
             "buyer": _party(row.buyer),
             "tax_approval_number": row.tax_approval_number or None,

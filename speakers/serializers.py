@@ -14,7 +14,6 @@ from voicereel_site.shapes import (
     NameText,
     SpokenText,
     StrictSerializer,
-    iso,
     metadata_field,
     speed_field,
 )
@@ -168,9 +167,9 @@ class SpeakerResponse(serializers.ModelSerializer):
             "default_speed": speaker.default_speed,
             "speaks_as": speaker.speaks_as_id,
             "metadata": speaker.metadata,
-            "consent_at": iso(speaker.consent_at),
+            "consent_at": speaker.consent_at,
             "consent_version": speaker.consent_version,
-            "created_at": iso(speaker.created_at),
+            "created_at": speaker.created_at,
         }
 
 

@@ -1,6 +1,5 @@
 """What can be told: the types of events, and telling of one in the transaction that makes it true."""
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from accounts.models import WebhookDelivery, WebhookEndpoint
 from accounts.outbox import ask_for_task
 from accounts.prepared import prepared
 from accounts.scopes import EVERYTHING
+from voicereel_site.shapes import as_json
 
 DELIVER_TASK = "accounts.deliver_webhook"
 TRIED_FOR = timedelta(days=1)
@@ -42,9 +42,7 @@ def tell(tenant_id: str, event: str, data: Callable[[], Mapping[str, Any]]) -> N
     endpoints = [row for row in _enabled(tenant_id) if {EVERYTHING, event} & set(row.events)]
     if not endpoints:
         return
-    timestamp = now.isoformat().replace("+00:00", "Z")
-    message = {"type": event, "timestamp": timestamp, "data": data()}
-    body = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    body = as_json({"type": event, "timestamp": now, "data": data()}).decode()
     for endpoint in endpoints:
         delivery = WebhookDelivery.objects.create(
             tenant_id=tenant_id,

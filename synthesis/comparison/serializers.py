@@ -12,7 +12,6 @@ from voicereel_site.shapes import (
     NameText,
     SpokenText,
     StrictSerializer,
-    iso,
     speed_field,
 )
 
@@ -147,6 +146,6 @@ def shown_comparison(standing: Standing, listen_url: str) -> dict[str, Any]:
         "leader": outcome.leader,
         "is_decided": outcome.is_decided,
         "winner": comparison.winner_position,
-        "created_at": iso(comparison.created_at),
-        "closed_at": iso(comparison.closed_at),
+        "created_at": comparison.created_at,
+        "closed_at": comparison.closed_at,
     }
