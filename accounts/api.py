@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from accounts import idempotency
 from accounts.idempotency import body_fingerprint, fingerprint_of, once, once_with_secrets
@@ -24,9 +23,10 @@ from accounts.serializers import (
 )
 from voicereel_site.answers import Response
 from voicereel_site.pagination import PageQuery, page
+from voicereel_site.views import ApiView
 
 
-class KeyListView(APIView):
+class KeyListView(ApiView):
     """GET and POST /v1/keys"""
 
     scopes = {"GET": Scope.KEYS_READ, "POST": Scope.KEYS_WRITE}
@@ -65,7 +65,7 @@ class KeyListView(APIView):
         )
 
 
-class KeyView(APIView):
+class KeyView(ApiView):
     """GET /v1/keys/{id}"""
 
     scopes = {"GET": Scope.KEYS_READ}
@@ -76,7 +76,7 @@ class KeyView(APIView):
         return Response(KeyResponse(get_key(request.auth.tenant, key_id)).data)
 
 
-class RevokeKeyView(APIView):
+class RevokeKeyView(ApiView):
     """POST /v1/keys/{id}/revoke"""
 
     scopes = {"POST": Scope.KEYS_WRITE}
@@ -99,7 +99,7 @@ class RevokeKeyView(APIView):
         )
 
 
-class RotateKeyView(APIView):
+class RotateKeyView(ApiView):
     """POST /v1/keys/{id}/rotate"""
 
     scopes = {"POST": Scope.KEYS_WRITE}
@@ -123,7 +123,7 @@ class RotateKeyView(APIView):
         )
 
 
-class AuditEventListView(APIView):
+class AuditEventListView(ApiView):
     """GET /v1/audit-events"""
 
     scopes = {"GET": Scope.AUDIT_READ}

@@ -20,7 +20,7 @@ from rest_framework.request import Request
 from accounts import audit
 from accounts.callers import Caller, Member, member_of
 from accounts.keys import find_key, home_of, note_use
-from accounts.known_keys import known_keys
+from accounts.known_keys import known_keys, known_of
 from accounts.limits import count_request
 from accounts.models import ApiKey, User
 from accounts.networks import client_address, is_within
@@ -36,17 +36,18 @@ class ApiKeyAuthentication(BaseAuthentication):
     """``Authorization: Bearer vr_live_...``"""
 
     def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
-        header = request.META.get("HTTP_AUTHORIZATION", "")
+        sent = request._request
+        header = sent.META.get("HTTP_AUTHORIZATION", "")
         if not header:
             return None
         scheme, __, key = header.partition(" ")
         if scheme.lower() != "bearer":
             raise AuthenticationFailed(_("Send the key as `Authorization: Bearer vr_live_...`."))
-        row = _row_of(request._request, key.strip())
+        row = _row_of(sent, key.strip())
         refuse_suspended(row.tenant)
         act_for(row.tenant_id)
-        audit.act_as(partial(audit.key_actor, request._request, row))
-        check_signature(request._request, row)
+        audit.act_as(partial(audit.key_actor, sent, row))
+        check_signature(sent, row)
         note_use(row)
         return None, row
 
@@ -59,7 +60,7 @@ def _row_of(request: HttpRequest, key: str) -> ApiKey:
 
     Raises AuthenticationFailed, wrong_region, insufficient_scope or rate_limited.
     """
-    known = known_keys.get(key)
+    known = known_of(request, key)
     row = _find(key) if known is None else known.row
     _refuse_other_networks(request, row)
     limit = count_request(request, row.tenant)
@@ -157,7 +158,8 @@ class HasScope(BasePermission):
         caller: Caller | None = request.auth
         if caller is None:
             return False
-        method = "GET" if request.method == "HEAD" else request.method
+        asked = request._request.method
+        method = "GET" if asked == "HEAD" else asked
         # OPTIONS describes the route; what the view has no method for is a 405 anyway.
         if method == "OPTIONS" or not hasattr(view, str(method).lower()):
             return True

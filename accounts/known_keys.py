@@ -10,6 +10,9 @@ import hashlib
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
 
 from accounts.limits import foresee_request
 from accounts.models import ApiKey
@@ -68,8 +71,23 @@ def _hash(key: str) -> bytes:
 known_keys = KnownKeys()
 
 
-def foresee_key(header: str) -> None:
-    """Have what a request with this ``Authorization`` is going to ask be asked already, if its key is known."""
-    known = known_keys.get(header[_BEARER:].strip())
+_FORESEEN = "voicereel.known_key"
+
+
+def foresee_key(environ: dict[str, Any]) -> None:
+    """Have what a request with an ``Authorization`` is going to ask be asked already, if its key is known.
+
+    environ: the request's, by WSGI.
+    """
+    key = environ["HTTP_AUTHORIZATION"][_BEARER:].strip()
+    environ[_FORESEEN] = known = known_keys.get(key)
     if known is not None:
         foresee_request(known.row.tenant)
+
+
+def known_of(request: HttpRequest, key: str) -> KnownKey | None:
+    """What is remembered of a request's key."""
+    if _FORESEEN in request.META:
+        known: KnownKey | None = request.META[_FORESEEN]
+        return known
+    return known_keys.get(key)

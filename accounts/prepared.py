@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 import orjson
 from django.db import DEFAULT_DB_ALIAS, NotSupportedError, connection, connections
@@ -29,8 +28,8 @@ from accounts.tenancy import leading_statement
 statements: dict[Any, "_Statement"] = {}
 _lock = threading.RLock()
 _PLAN_OUTDATED = "0A000"  # "cached plan must not change result type"
-# Which statements each connection to PostgreSQL has got.
-_known_to: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+# Where a thread's connection keeps which statements its session with PostgreSQL has got.
+_SENT, _NEVER = "_voicereel_prepared", (None, set[str]())
 
 
 @dataclass
@@ -156,7 +155,11 @@ class _Call:
 
     def known_to(self, database: Any) -> str:
         """What runs it on a connection, which has got it by then."""
-        known = _known_to.setdefault(database.connection, set())
+        known: set[str]
+        session, known = getattr(database, _SENT, _NEVER)
+        if session is not database.connection:
+            known = set()
+            setattr(database, _SENT, (database.connection, known))
         if self._name not in known:
             with database.cursor() as cursor:
                 cursor.execute(f"PREPARE {self._name} AS {self._sql}")

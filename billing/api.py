@@ -12,7 +12,6 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from accounts.scopes import Scope
 from billing.account_changes import update_account
@@ -50,9 +49,10 @@ from voicereel_site.errors import (
     problem_response,
 )
 from voicereel_site.pagination import page
+from voicereel_site.views import ApiView
 
 
-class UsageView(APIView):
+class UsageView(ApiView):
     """GET /v1/usage"""
 
     scopes = {"GET": Scope.USAGE_READ}
@@ -87,7 +87,7 @@ class UsageView(APIView):
         )
 
 
-class ReportView(APIView):
+class ReportView(ApiView):
     """GET /v1/usage/reports/{month}"""
 
     scopes = {"GET": Scope.USAGE_READ}
@@ -99,7 +99,7 @@ class ReportView(APIView):
         return Response(MonthReportResponse().to_representation(report))
 
 
-class ReportCsvView(APIView):
+class ReportCsvView(ApiView):
     """GET /v1/usage/reports/{month}/csv"""
 
     scopes = {"GET": Scope.USAGE_READ}
@@ -112,7 +112,7 @@ class ReportCsvView(APIView):
         return report_download(month_report(request.auth.tenant, month), "csv")
 
 
-class ReportPdfView(APIView):
+class ReportPdfView(ApiView):
     """GET /v1/usage/reports/{month}/pdf"""
 
     scopes = {"GET": Scope.USAGE_READ}
@@ -125,7 +125,7 @@ class ReportPdfView(APIView):
         return report_download(month_report(request.auth.tenant, month), "pdf")
 
 
-class ServiceLevelView(APIView):
+class ServiceLevelView(ApiView):
     """GET /v1/sla"""
 
     scopes = {"GET": Scope.USAGE_READ}
@@ -144,7 +144,7 @@ class ServiceLevelView(APIView):
         return Response(ServiceLevelResponse().to_representation(level))
 
 
-class InvoiceListView(APIView):
+class InvoiceListView(ApiView):
     """GET /v1/invoices"""
 
     scopes = {"GET": Scope.BILLING_READ}
@@ -164,7 +164,7 @@ class InvoiceListView(APIView):
         return Response(page(rows, query.validated_data, shape))
 
 
-class InvoiceView(APIView):
+class InvoiceView(ApiView):
     """GET /v1/invoices/{id}"""
 
     scopes = {"GET": Scope.BILLING_READ}
@@ -176,7 +176,7 @@ class InvoiceView(APIView):
         return Response(InvoiceResponse().to_representation(row))
 
 
-class InvoicePdfView(APIView):
+class InvoicePdfView(ApiView):
     """GET /v1/invoices/{id}/pdf"""
 
     scopes = {"GET": Scope.BILLING_READ}
@@ -189,7 +189,7 @@ class InvoicePdfView(APIView):
         return invoice_download(get_invoice(request.auth.tenant, invoice_id))
 
 
-class InvoiceEventsView(APIView):
+class InvoiceEventsView(ApiView):
     """GET /v1/invoices/{id}/events"""
 
     scopes = {"GET": Scope.BILLING_READ}
@@ -220,7 +220,7 @@ class InvoiceEventsView(APIView):
         return _download(out.getvalue().encode(), f"{row.number or row.pk}.csv", "text/csv")
 
 
-class BillingView(APIView):
+class BillingView(ApiView):
     """GET and PATCH /v1/billing"""
 
     scopes = {"GET": Scope.BILLING_READ, "PATCH": Scope.BILLING_WRITE}
@@ -242,7 +242,7 @@ class BillingView(APIView):
         return Response(_billing(update_account(request.auth.tenant, body.validated_data)))
 
 
-class CardView(APIView):
+class CardView(ApiView):
     """POST /v1/billing/card"""
 
     scopes = {"POST": Scope.BILLING_WRITE}
@@ -257,7 +257,7 @@ class CardView(APIView):
         )
 
 
-class PortalView(APIView):
+class PortalView(ApiView):
     """POST /v1/billing/portal"""
 
     scopes = {"POST": Scope.BILLING_WRITE}

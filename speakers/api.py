@@ -8,7 +8,6 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from accounts import idempotency
 from accounts.idempotency import earlier_reply, fingerprint_of, once
@@ -33,6 +32,7 @@ from speakers.serializers import (
 )
 from voicereel_site.answers import Response
 from voicereel_site.pagination import PageQuery, prepared_page
+from voicereel_site.views import ApiView
 
 
 @prepared
@@ -41,7 +41,7 @@ def _page_of_speakers(tenant_id: str, limit: int, before: str = "") -> "QuerySet
     return (rows.filter(pk__lt=before) if before else rows)[:limit]
 
 
-class SpeakerListView(APIView):
+class SpeakerListView(ApiView):
     """GET and POST /v1/speakers"""
 
     scopes = {"GET": Scope.SPEAKERS_READ, "POST": Scope.SPEAKERS_WRITE}
@@ -93,7 +93,7 @@ class SpeakerListView(APIView):
         return response
 
 
-class SpeakerView(APIView):
+class SpeakerView(ApiView):
     """GET, PATCH and DELETE /v1/speakers/{id}"""
 
     scopes = {

@@ -4,7 +4,6 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from accounts import idempotency
 from accounts.idempotency import body_fingerprint, earlier_reply, fingerprint_of, once
@@ -29,19 +28,22 @@ from synthesis.submission import (
     cancel_job,
     delete_job,
     get_job,
+    get_job_to_show,
     preview_job,
     retry_job,
     submit_job,
 )
 from voicereel_site.answers import Response
 from voicereel_site.pagination import page
+from voicereel_site.views import ApiView
 
 
 def _shown(request: Request, job: Job) -> dict[str, Any]:
-    return shown_job(job, f"{request.scheme}://{request.get_host()}")
+    asked = request._request
+    return shown_job(job, f"{asked.scheme}://{asked.get_host()}")
 
 
-class SynthesizeView(APIView):
+class SynthesizeView(ApiView):
     """POST /v1/synthesize"""
 
     scopes = {"POST": Scope.JOBS_WRITE}
@@ -82,7 +84,7 @@ class SynthesizeView(APIView):
         return Response(PreviewResponse(preview_job(request.auth, body.validated_data)).data)
 
 
-class JobListView(APIView):
+class JobListView(ApiView):
     """GET /v1/jobs"""
 
     scopes = {"GET": Scope.JOBS_READ}
@@ -103,7 +105,7 @@ class JobListView(APIView):
         return Response(page(rows, query.validated_data, shown))
 
 
-class JobView(APIView):
+class JobView(ApiView):
     """GET and DELETE /v1/jobs/{id}"""
 
     scopes = {"GET": Scope.JOBS_READ, "DELETE": Scope.JOBS_WRITE}
@@ -111,7 +113,7 @@ class JobView(APIView):
     @extend_schema(operation_id="getJob", responses={200: JobResponse})
     def get(self, request: Request, job_id: str) -> Response:
         """One job, with fresh links once it has succeeded."""
-        job = get_job(request.auth.tenant, job_id)
+        job = get_job_to_show(request.auth.tenant, job_id)
         return Response(_shown(request, job), headers={"Cache-Control": "no-store"})
 
     @extend_schema(operation_id="deleteJob", responses={204: None})
@@ -121,7 +123,7 @@ class JobView(APIView):
         return Response(status=204)
 
 
-class CancelJobView(APIView):
+class CancelJobView(ApiView):
     """POST /v1/jobs/{id}/cancel"""
 
     scopes = {"POST": Scope.JOBS_WRITE}
@@ -144,7 +146,7 @@ class CancelJobView(APIView):
         )
 
 
-class RetryJobView(APIView):
+class RetryJobView(ApiView):
     """POST /v1/jobs/{id}/retry"""
 
     scopes = {"POST": Scope.JOBS_WRITE}
@@ -167,7 +169,7 @@ class RetryJobView(APIView):
         )
 
 
-class PronunciationsView(APIView):
+class PronunciationsView(ApiView):
     """GET and PUT /v1/pronunciations"""
 
     scopes = {"GET": Scope.PRONUNCIATIONS_READ, "PUT": Scope.PRONUNCIATIONS_WRITE}
@@ -191,7 +193,7 @@ class PronunciationsView(APIView):
         return Response(PronunciationDictionary({"entries": entries}).data)
 
 
-class EraseSpeakerView(APIView):
+class EraseSpeakerView(ApiView):
     """POST /v1/speakers/{id}/erase"""
 
     scopes = {"POST": Scope.SPEAKERS_ERASE}

@@ -16,7 +16,7 @@ from accounts import audit
 from accounts.callers import Caller
 from accounts.identifiers import is_id
 from accounts.models import Tenant
-from accounts.prepared import NewRows, insert_rows, prepared
+from accounts.prepared import NewRows, Prepared, insert_rows, prepared
 from billing.accounts import account_of
 from billing.quotas import Quote, admit_spending, quote
 from speakers.lookup import speakers_by_id
@@ -304,8 +304,17 @@ def _priority(script: Sequence[Mapping[str, Any]]) -> int:
 
 def get_job(tenant: Tenant, job_id: str) -> Job:
     """This tenant's job. Raises not_found."""
+    return _found(_job, tenant, job_id)
+
+
+def get_job_to_show(tenant: Tenant, job_id: str) -> Job:
+    """Likewise, without what no answer shows, which would be asked for when it is looked at."""
+    return _found(_job_to_show, tenant, job_id)
+
+
+def _found(jobs: Prepared, tenant: Tenant, job_id: str) -> Job:
     # PostgreSQL refuses to look for some texts that are no ids, such as NUL.
-    found: list[Job] = _job(tenant.pk, job_id) if is_id(job_id) else []
+    found: list[Job] = jobs(tenant.pk, job_id) if is_id(job_id) else []
     if not found:
         raise not_found("job")
     # As ``found[0].tenant = tenant``, which first makes sure of what is so.
@@ -316,6 +325,18 @@ def get_job(tenant: Tenant, job_id: str) -> Job:
 @prepared
 def _job(tenant_id: str, job_id: str) -> "QuerySet[Job]":
     return Job.objects.for_tenant(tenant_id).filter(pk=job_id)
+
+
+@prepared
+def _job_to_show(tenant_id: str, job_id: str) -> "QuerySet[Job]":
+    return (
+        Job.objects.for_tenant(tenant_id)
+        .filter(pk=job_id)
+        .defer(
+            *("api_key_id", "origin", "longest_ms", "max_cost_minor", "audio_key", "caption_keys"),
+            *("attempt", "lines_done_at_claim", "fruitless_attempts", "lease_expires_at"),
+        )
+    )
 
 
 def _row_of(job: Job) -> JobQuerySet:

@@ -7,6 +7,7 @@ is one mapping, which no one changes, in one variable. Each request asks six tim
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -39,8 +40,17 @@ def logged_with(**values: Any) -> Iterator[None]:
         _context.reset(token)
 
 
-def merge_log_context(
-    logger: object, method: str, event: MutableMapping[str, Any]
-) -> Mapping[str, Any]:
-    """A processor of structlog's: what a line says itself comes first."""
-    return {**_context.get(), **event}
+def complete_line(logger: Any, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """A processor of structlog's: what a line says itself, then its level, who logs it, and when.
+
+    In the place of four of structlog's own, each of which takes as long as this does.
+    """
+    line = {**_context.get(), **event}
+    record = line.get("_record")  # of a library, which logs by ``logging``
+    line["level"] = _LEVELS.get(method, method)
+    line["logger"] = logger.name if record is None else record.name
+    line["at"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return line
+
+
+_LEVELS = {"warn": "warning", "exception": "error"}

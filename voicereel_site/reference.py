@@ -16,11 +16,11 @@ from django.utils.cache import get_conditional_response
 from drf_spectacular.utils import extend_schema
 from markdown_it import MarkdownIt
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from accounts.callers import member_of
 from voicereel_site.errors import method_not_allowed
 from voicereel_site.guides import GUIDES, guide, search
+from voicereel_site.views import ApiView
 
 _DOCUMENT = settings.BASE_DIR / "templates/docs/openapi.json"
 _DEEPEST = 4  # of what is inside of what, in the tables of fields
@@ -43,7 +43,7 @@ def _served(request: HttpRequest, path: Path, content_type: str) -> HttpResponse
     return answer or response
 
 
-class OpenApiView(APIView):
+class OpenApiView(ApiView):
     """GET /v1/openapi.json, without a key"""
 
     authentication_classes = ()

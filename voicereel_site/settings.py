@@ -26,7 +26,7 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
 from voicereel_site.environment import environment_of, read_environment, regions_of
-from voicereel_site.log_context import merge_log_context
+from voicereel_site.log_context import complete_line
 from voicereel_site.log_lines import LineLogger
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -155,8 +155,8 @@ INSTALLED_APPS = [
     "billing",
 ]
 
-# What every request passes, and all that one with an API key does (voicereel_site.wsgi).
-API_MIDDLEWARE = [
+# What every request passes, and all that one with an API key does (voicereel_site.handlers).
+_EVERY_REQUEST = [
     "voicereel_site.request_log.RequestLogMiddleware",
     "voicereel_site.http_metrics.HttpMetricsMiddleware",
     "voicereel_site.languages.LanguageMiddleware",
@@ -165,10 +165,11 @@ API_MIDDLEWARE = [
     "accounts.traffic.TrafficMiddleware",
     "accounts.audit.AuditMiddleware",
     "accounts.limits.RateLimitMiddleware",
-    "django.middleware.security.SecurityMiddleware",
 ]
+API_MIDDLEWARE = [*_EVERY_REQUEST, "voicereel_site.headers.ApiSecurityMiddleware"]
 MIDDLEWARE = [
-    *API_MIDDLEWARE,
+    *_EVERY_REQUEST,
+    "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "voicereel_site.pages.PagePolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -712,12 +713,6 @@ def _as_json(event: Any, default: Callable[[Any], Any], **_: Any) -> str:
     return orjson.dumps(event, default).decode()
 
 
-_shared_processors: list[structlog.typing.Processor] = [
-    merge_log_context,
-    structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
-    structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-]
 _renderers: list[structlog.typing.Processor] = [
     # Without the variables of each frame: keys, scripts and addresses are among them.
     structlog.processors.ExceptionRenderer(
@@ -726,7 +721,7 @@ _renderers: list[structlog.typing.Processor] = [
     structlog.processors.JSONRenderer(_as_json),
 ]
 structlog.configure(
-    processors=[*_shared_processors, *_renderers],
+    processors=[complete_line, *_renderers],
     wrapper_class=structlog.make_filtering_bound_logger(env("VOICEREEL_LOG_LEVEL").upper()),
     logger_factory=LineLogger,
     cache_logger_on_first_use=True,
@@ -743,7 +738,7 @@ LOGGING: dict[str, Any] = {
     "formatters": {
         "json": {
             "()": structlog.stdlib.ProcessorFormatter,
-            "foreign_pre_chain": _shared_processors,
+            "foreign_pre_chain": [complete_line],
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *_renderers,

@@ -2,7 +2,6 @@
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from accounts import idempotency
 from accounts.idempotency import body_fingerprint, once
@@ -26,9 +25,10 @@ from accounts.people.serializers import (
 from accounts.scopes import Scope
 from voicereel_site.answers import Response
 from voicereel_site.pagination import PageQuery, page
+from voicereel_site.views import ApiView
 
 
-class MemberListView(APIView):
+class MemberListView(ApiView):
     """GET /v1/members"""
 
     scopes = {"GET": Scope.MEMBERS_READ}
@@ -42,7 +42,7 @@ class MemberListView(APIView):
         return Response(page(rows, query.validated_data, lambda row: MemberResponse(row).data))
 
 
-class MemberView(APIView):
+class MemberView(ApiView):
     """GET, PATCH and DELETE /v1/members/{id}"""
 
     scopes = {
@@ -74,7 +74,7 @@ class MemberView(APIView):
         return Response(status=204)
 
 
-class InvitationListView(APIView):
+class InvitationListView(ApiView):
     """GET and POST /v1/invitations"""
 
     scopes = {"GET": Scope.MEMBERS_READ, "POST": Scope.MEMBERS_WRITE}
@@ -112,7 +112,7 @@ class InvitationListView(APIView):
         return once(request, "POST /v1/invitations", body_fingerprint(request), work)
 
 
-class InvitationView(APIView):
+class InvitationView(ApiView):
     """DELETE /v1/invitations/{id}"""
 
     scopes = {"DELETE": Scope.MEMBERS_WRITE}

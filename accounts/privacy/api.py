@@ -7,7 +7,6 @@ from django.http import FileResponse, HttpRequest, HttpResponseBase
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from accounts import idempotency
 from accounts.idempotency import body_fingerprint, fingerprint_of, once
@@ -30,9 +29,10 @@ from accounts.scopes import Scope
 from voicereel_site.answers import Response
 from voicereel_site.errors import method_not_allowed, problem_response
 from voicereel_site.pagination import PageQuery, page
+from voicereel_site.views import ApiView
 
 
-class ExportListView(APIView):
+class ExportListView(ApiView):
     """GET and POST /v1/exports"""
 
     scopes = {"GET": Scope.ACCOUNT_EXPORT, "POST": Scope.ACCOUNT_EXPORT}
@@ -62,7 +62,7 @@ class ExportListView(APIView):
         return once(request, "POST /v1/exports", fingerprint_of(None), work)
 
 
-class ExportView(APIView):
+class ExportView(ApiView):
     """GET /v1/exports/{id}"""
 
     scopes = {"GET": Scope.ACCOUNT_EXPORT}
@@ -101,7 +101,7 @@ def download_archive(request: HttpRequest, token: str, filename: str) -> HttpRes
     )
 
 
-class ErasureListView(APIView):
+class ErasureListView(ApiView):
     """GET and POST /v1/erasures"""
 
     scopes = {"GET": Scope.AUDIT_READ, "POST": Scope.ACCOUNT_ERASE}
@@ -141,7 +141,7 @@ class ErasureListView(APIView):
         return once(request, "POST /v1/erasures", body_fingerprint(request), work)
 
 
-class ErasureView(APIView):
+class ErasureView(ApiView):
     """GET /v1/erasures/{id}"""
 
     scopes = {"GET": Scope.AUDIT_READ}
@@ -153,7 +153,7 @@ class ErasureView(APIView):
         return Response(ErasureResponse(row, context={"request": request}).data)
 
 
-class ErasureProofView(APIView):
+class ErasureProofView(ApiView):
     """GET /v1/erasure-proofs/{token}, without a key: the account may be gone"""
 
     authentication_classes = ()

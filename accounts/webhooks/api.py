@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from accounts import idempotency
 from accounts.idempotency import (
@@ -37,9 +36,10 @@ from accounts.webhooks.serializers import (
 )
 from voicereel_site.answers import Response
 from voicereel_site.pagination import PageQuery, page
+from voicereel_site.views import ApiView
 
 
-class WebhookEndpointListView(APIView):
+class WebhookEndpointListView(ApiView):
     """GET and POST /v1/webhook-endpoints"""
 
     scopes = {"GET": Scope.WEBHOOKS_READ, "POST": Scope.WEBHOOKS_WRITE}
@@ -85,7 +85,7 @@ class WebhookEndpointListView(APIView):
         )
 
 
-class WebhookEndpointView(APIView):
+class WebhookEndpointView(ApiView):
     """GET, PATCH and DELETE /v1/webhook-endpoints/{id}"""
 
     scopes = {
@@ -119,7 +119,7 @@ class WebhookEndpointView(APIView):
         return Response(status=204)
 
 
-class RotateWebhookSecretView(APIView):
+class RotateWebhookSecretView(ApiView):
     """POST /v1/webhook-endpoints/{id}/rotate"""
 
     scopes = {"POST": Scope.WEBHOOKS_WRITE}
@@ -137,7 +137,7 @@ class RotateWebhookSecretView(APIView):
         return _made_once(request, route, 200, lambda: rotate_secret(row))
 
 
-class WebhookDeliveryListView(APIView):
+class WebhookDeliveryListView(ApiView):
     """GET /v1/webhook-endpoints/{id}/deliveries"""
 
     scopes = {"GET": Scope.WEBHOOKS_READ}
@@ -156,7 +156,7 @@ class WebhookDeliveryListView(APIView):
         return Response(shown)
 
 
-class ReplayWebhookDeliveryView(APIView):
+class ReplayWebhookDeliveryView(ApiView):
     """POST /v1/webhook-deliveries/{id}/replay"""
 
     scopes = {"POST": Scope.WEBHOOKS_WRITE}

@@ -6,7 +6,6 @@ from typing import Any
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from accounts import idempotency
 from accounts.idempotency import body_fingerprint, earlier_reply, fingerprint_of, once
@@ -35,6 +34,7 @@ from synthesis.comparison.serializers import (
 from synthesis.models import Comparison
 from voicereel_site.answers import Response
 from voicereel_site.pagination import PageQuery, page_of
+from voicereel_site.views import ApiView
 
 
 def _shown(request: Request, standing: Standing) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def _shown(request: Request, standing: Standing) -> dict[str, Any]:
     return shown_comparison(standing, request.build_absolute_uri(path))
 
 
-class ComparisonListView(APIView):
+class ComparisonListView(ApiView):
     """GET and POST /v1/comparisons"""
 
     scopes = {"GET": Scope.JOBS_READ, "POST": Scope.JOBS_WRITE}
@@ -88,7 +88,7 @@ class ComparisonListView(APIView):
         return once(request, "POST /v1/comparisons", fingerprint, start)
 
 
-class ComparisonView(APIView):
+class ComparisonView(ApiView):
     """GET and DELETE /v1/comparisons/{id}"""
 
     scopes = {"GET": Scope.JOBS_READ, "DELETE": Scope.JOBS_WRITE}
@@ -107,7 +107,7 @@ class ComparisonView(APIView):
         return Response(status=204)
 
 
-class CloseComparisonView(APIView):
+class CloseComparisonView(ApiView):
     """POST /v1/comparisons/{id}/close"""
 
     scopes = {"POST": Scope.JOBS_WRITE}
@@ -129,7 +129,7 @@ class CloseComparisonView(APIView):
         )
 
 
-class WinnerView(APIView):
+class WinnerView(ApiView):
     """POST /v1/comparisons/{id}/winner"""
 
     scopes = {"POST": Scope.SPEAKERS_WRITE}

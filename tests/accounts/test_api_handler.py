@@ -97,7 +97,7 @@ def test_what_nobody_foresaw_is_a_problem_too(alder: Api, monkeypatch: pytest.Mo
     def fail(*args: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("synthesis.api.get_job", fail)
+    monkeypatch.setattr("synthesis.api.get_job_to_show", fail)
     answer = by_key(alder, "GET", "/v1/jobs/job_x")
     assert answer.status == 500
     assert json.loads(answer.body)["code"] == "internal_error"

@@ -37,7 +37,7 @@ def raising(exc: Exception) -> Any:
 def test_an_outage_is_a_503_that_says_when_to_come_back(
     alder: Api, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(synthesis_api, "get_job", raising(OUTAGES[what]))
+    monkeypatch.setattr(synthesis_api, "get_job_to_show", raising(OUTAGES[what]))
     monkeypatch.setattr(storage, "open_link", raising(OUTAGES[what]))
     for path in ("/v1/jobs/job_1", "/v1/files/token/a.mp3"):
         reply = alder.get(path)
@@ -98,7 +98,7 @@ def test_a_write_waits_until_the_database_is_back(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_fault_of_our_own_is_no_outage(alder: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthesis_api, "get_job", raising(OSError(errno.EBADF, "bad")))
+    monkeypatch.setattr(synthesis_api, "get_job_to_show", raising(OSError(errno.EBADF, "bad")))
     reply = alder.get("/v1/jobs/job_1")
     assert reply.status_code == 500
     assert reply.json()["code"] == "internal_error"
