@@ -11,6 +11,8 @@ Answers say where the tenant stands (draft-ietf-httpapi-ratelimit-headers-10).
 
 import contextlib
 import math
+import socket
+import struct
 import threading
 import time
 from collections import OrderedDict
@@ -226,7 +228,19 @@ class RedisBuckets:
     def _new_connection(self) -> Any:
         # Not the pool's own: it counts those that it makes, and stops at a hundred.
         pool = self._client.connection_pool
-        return pool.connection_class(**pool.connection_kwargs)
+        connection = pool.connection_class(**pool.connection_kwargs)
+        if type(connection) is redis.Connection:  # without TLS
+            connection.register_connect_callback(self._leave_timeout_to_kernel)
+        return connection
+
+    def _leave_timeout_to_kernel(self, connection: Any) -> None:
+        """Python asks the kernel whether it may read or write, and lets other threads go first, before each time that
+        it does, if it is to see to a timeout. The kernel sees to one by itself (socket(7), SO_RCVTIMEO).
+        """
+        seconds = struct.pack("@ll", 0, round(_REDIS_TIMEOUT_S * 1e6))
+        connection._sock.settimeout(None)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            connection._sock.setsockopt(socket.SOL_SOCKET, option, seconds)
 
     def _run(self, connection: Any, key: str, quota: int, window_s: int) -> Any:
         self._threads.connection = None
@@ -244,8 +258,10 @@ class RedisBuckets:
             except redis.exceptions.NoScriptError:
                 connection.send_command("EVAL", _TAKE, 1, key, quota, window_s)
                 reply = connection.read_response()
-        except BaseException:
+        except BaseException as exc:
             connection.disconnect()  # a late answer must be nobody's
+            if isinstance(exc.__context__, BlockingIOError):
+                raise redis.TimeoutError("Redis did not answer in time.") from exc
             raise
         self._threads.connection = connection
         return reply

@@ -142,6 +142,12 @@ def _database() -> Any:
     return connections[DEFAULT_DB_ALIAS]
 
 
+@functools.cache
+def _vendor() -> str:
+    """Which database this process has."""
+    return str(connection.vendor)
+
+
 class _Call:
     """A statement that each connection to PostgreSQL is sent once. It keeps the plan: making that takes
     longer than following it.
@@ -347,8 +353,8 @@ class Prepared:
     def _statement(self, arguments: Sequence[str | int]) -> _Statement:
         kind = (
             self._build,
-            _database().vendor,
-            *(str if isinstance(value, str) else value for value in arguments),
+            _vendor(),
+            *[str if isinstance(value, str) else value for value in arguments],
         )
         statement = statements.get(kind)
         if statement is None:

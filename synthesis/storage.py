@@ -183,7 +183,7 @@ def storage_key(job: Job, kind: str) -> str | None:
 def link_paths(job: Job, kinds: Iterable[str], expires_at: int) -> dict[str, str]:
     """The paths of links to a job's files, by kind; each signed over the file, its name and its end."""
     stem, owner = _stem(job), f"{job.tenant_id}.{job.pk}"
-    begin, quoted = _links_begin(), quote(stem)
+    begin, quoted = _links_begin(), stem if stem == job.pk else quote(stem)
     paths = {}
     for kind in kinds:
         extension = _extension(job, kind)

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -261,7 +261,7 @@ def _store(
         api_key_id=caller.pk,
         live=caller.live,
         title=request.get("title", ""),
-        output=asdict(checked.output),
+        output=dict(vars(checked.output)),
         captions=sorted(set(request.get("captions", KINDS)), key=KINDS.index),
         seed=secrets.randbelow(2**31) if seed is None else seed,
         metadata=request.get("metadata", {}),

@@ -9,7 +9,7 @@ from django.core.handlers.base import BaseHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.db import connection
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
 from django.http.request import split_domain_port, validate_host
 from django.urls import ResolverMatch, get_resolver
 from django.utils.http import parse_header_parameters
@@ -68,8 +68,6 @@ class _ApiHandler(BaseHandler):
         # With the models, which are not there yet when this module is imported.
         self._foresee_key = import_string("accounts.known_keys.foresee_key")
         self._forget_foreseen = import_string("accounts.limits.forget_foreseen")
-        self._view_middleware: list[Any] = []
-        self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
         handler = convert_exception_to_response(self._get_response)
         for path in reversed(settings.API_MIDDLEWARE):
@@ -85,6 +83,18 @@ class _ApiHandler(BaseHandler):
         match = _resolved(settings.ROOT_URLCONF, request.path_info)
         request.resolver_match = match
         return match
+
+    def _get_response(self, request: HttpRequest) -> HttpResponseBase:
+        """As Django does, for views that are neither asynchronous nor made a transaction of."""
+        match = self.resolve_request(request)
+        try:
+            response = match.func(request, *match.args, **match.kwargs)
+            render = getattr(response, "render", None)
+            return response if render is None else render()
+        except Exception as exc:
+            if (answer := self.process_exception_by_middleware(exc, request)) is None:
+                raise
+            return answer
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         self._foresee_key(environ)

@@ -1,6 +1,6 @@
 """What all request bodies have in common."""
 
-import io
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Hashable, Mapping
@@ -17,11 +17,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError
-from rest_framework.parsers import JSONParser
+from rest_framework.parsers import JSONParser, get_encoding
 from rest_framework.renderers import JSONRenderer
 from rest_framework.utils.formatting import lazy_format
+from rest_framework.utils.json import strict_constant
 from rest_framework.utils.serializer_helpers import BindingDict
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
+
+from voicereel_site.framework_sentences import NOT_JSON
 
 _MOST_NAMED = 100  # unknown fields; somebody who sends a million needs no list of them
 
@@ -193,10 +196,17 @@ class BoundedJsonParser(JSONParser):
         body = stream.read()
         if body.count(b"{") + body.count(b"[") > _MOST_BRACKETS:
             raise ParseError(_("JSON has more objects and lists than any request needs."))
+        encoding = get_encoding(parser_context or {})
         try:
-            return super().parse(io.BytesIO(body), media_type, parser_context)
+            return _DECODER.decode(body.decode(encoding))
+        except ValueError as exc:
+            raise ParseError(NOT_JSON % {"error": exc}) from exc
         except RecursionError as exc:
             raise ParseError(_("JSON is nested too deeply.")) from exc
+
+
+# Begun once; with numbers that JSON knows.
+_DECODER = json.JSONDecoder(parse_constant=strict_constant)
 
 
 def as_json(data: Any) -> bytes:

@@ -1,12 +1,15 @@
 """How many requests and jobs a tenant may have at a time, and how it is told."""
 
+import contextlib
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
@@ -318,6 +321,63 @@ def test_what_was_asked_early_of_a_redis_that_went_away_is_asked_again() -> None
     taken, tokens, version = buckets.take(mine, SLOW)
     assert (taken, bool(version)) == (True, True)
     assert int(tokens) in (97, 98)  # whether Redis had come to it or not
+
+
+class Relay:
+    """Stands before Redis, and may keep its answers to itself."""
+
+    def __init__(self, url: str) -> None:
+        self.is_silent = False
+        self._there = urlsplit(url).hostname, urlsplit(url).port or 6_379
+        self._door = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._door.getsockname()[1]}/0"
+
+    def _serve(self) -> None:
+        while True:
+            here, _ = self._door.accept()
+            there = socket.create_connection(self._there)
+            for pair in ((here, there, False), (there, here, True)):
+                threading.Thread(target=self._pass, args=pair, daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, may_be_kept: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                if not (may_be_kept and self.is_silent):
+                    target.sendall(data)
+
+
+@on_redis
+@pytest.mark.parametrize("is_asked_early", [False, True])
+def test_a_redis_that_says_nothing_is_waited_for_no_longer_than_a_moment(
+    is_asked_early: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = Relay(settings.REDIS_URL)
+    buckets = RedisBuckets(relay.url)
+    mine = f"ten_{timezone.now().timestamp()}"
+    assert buckets.take(mine, SLOW)[2]
+    relay.is_silent = True
+    if is_asked_early:
+        buckets.ask(mine, SLOW)
+    warned: list[str] = []
+    monkeypatch.setattr(
+        limits.log, "warning", lambda event, error: warned.append(error), raising=False
+    )
+    began = time.monotonic()
+    taken, _, version = buckets.take(mine, SLOW)
+    assert (taken, version, warned) == (True, "", ["TimeoutError"])
+    assert 0.2 < time.monotonic() - began < 2
+    relay.is_silent = False
+    assert buckets.take(mine, SLOW)[2] == ""  # it is left alone for a while
+    buckets._left_alone_until = 0.0
+    taken, tokens, version = buckets.take(mine, SLOW)
+    assert (taken, bool(version)) == (True, True)
+    assert (
+        int(tokens) == 97
+    )  # the token that was asked for meanwhile is gone, its answer nobody else's
 
 
 @on_redis
