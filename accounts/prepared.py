@@ -85,9 +85,7 @@ class _Statement:
         for name, column in annotations:
             for instance, row in made:
                 setattr(instance, name, row[column])
-        for related in get_related_populators(
-            self.compiler.klass_info, self.compiler.select, database.alias
-        ):
+        for related in self._related:
             for instance, row in made:
                 related.populate(row, instance)
         return [instance for instance, _ in made]
@@ -135,6 +133,12 @@ class _Statement:
             ],
             list(compiler.annotation_col_map.items()),
         )
+
+    @functools.cached_property
+    def _related(self) -> list[Any]:
+        """What makes those rows' related ones that are read with them."""
+        found = self.compiler
+        return list(get_related_populators(found.klass_info, found.select, DEFAULT_DB_ALIAS))
 
 
 def _database() -> Any:

@@ -119,6 +119,8 @@ TRUSTED_PROXIES = env("VOICEREEL_TRUSTED_PROXIES")
 if TRUSTED_PROXIES < 0:
     raise ImproperlyConfigured("VOICEREEL_TRUSTED_PROXIES is a number of proxies, 0 or more.")
 ROOT_URLCONF = "voicereel_site.urls"
+# Ours are all addresses of a host. Unset, Django looks for another beginning with each request.
+FORCE_SCRIPT_NAME = ""
 WSGI_APPLICATION = "voicereel_site.wsgi.application"
 USE_TZ = True
 TIME_ZONE = "UTC"
