@@ -57,7 +57,11 @@ class _Connection(asyncio.Protocol):
         kind, due = self._current
         self._current = None
         self._load.answered(kind, due, int(head[9:12]))
-        self._load.is_free(self)
+        if b"\r\nconnection: close" in head:
+            assert self._transport is not None
+            self._transport.close()  # as the server does; another one takes its place
+        else:
+            self._load.is_free(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._load.lost(self, self._current is not None)
