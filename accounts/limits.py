@@ -17,9 +17,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 import structlog
@@ -84,8 +83,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[1])
 """
 
 
-@dataclass(frozen=True)
-class RateLimit:
+class RateLimit(NamedTuple):
     """What became of a request. tokens: how many requests are left, in parts of one too; version: of the
     tenant and its keys, "" where nobody knows.
     """

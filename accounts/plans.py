@@ -28,7 +28,7 @@ class Allowance:
     weight: int
 
 
-ALLOWANCES = {
+ALLOWANCES: dict[str, Allowance] = {
     Plan.TRIAL: Allowance(requests=600, window_s=60, jobs=20, lines=1_000, in_hand=3, weight=1),
     Plan.STANDARD: Allowance(requests=600, window_s=60, jobs=100, lines=4_000, in_hand=3, weight=1),
     Plan.BUSINESS: Allowance(
@@ -42,5 +42,5 @@ ALLOWANCES = {
 
 def allowance_of(plan: str, own_limits: Mapping[str, int] | None = None) -> Allowance:
     """What a tenant may have at a time. own_limits: what is not as its plan has it, by Allowance's names."""
-    allowance = ALLOWANCES[Plan(plan)]
+    allowance = ALLOWANCES[plan]
     return replace(allowance, **own_limits) if own_limits else allowance
