@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.http import HttpResponse
-from django.test import Client
+from django.http import HttpRequest, HttpResponse
+from django.middleware.security import SecurityMiddleware
+from django.test import Client, RequestFactory
 
 from accounts import limits
 from tests.conftest import Api
 from voicereel_site.handlers import Application
-from voicereel_site.headers import headers_of, set_header
+from voicereel_site.headers import ApiSecurityMiddleware, headers_of, set_header
 
 application = Application()
 # As without a test around it: a handler closes a connection that is in the middle of a transaction.
@@ -198,3 +199,34 @@ def test_a_request_that_is_not_counted_leaves_no_answer_to_the_next(alder: Api) 
     buckets = limits._buckets()
     assert isinstance(buckets, limits.RedisBuckets)
     assert getattr(buckets._threads, "asked", None) is None
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_it_says_what_djangos_middleware_says(scheme: str, settings: Any) -> None:
+    settings.SECURE_HSTS_SECONDS, settings.SECURE_HSTS_PRELOAD = 3_600, True
+    settings.SECURE_REFERRER_POLICY = "same-origin, strict-origin"
+
+    def answered(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(headers={"Cross-Origin-Opener-Policy": "unsafe-none"})
+
+    request = RequestFactory().get("/v1/jobs", secure=scheme == "https")
+    said = ApiSecurityMiddleware(answered)(request)
+    assert dict(said.items()) == dict(SecurityMiddleware(answered)(request).items())
+    assert ("Strict-Transport-Security" in said) == (scheme == "https")
+
+
+def test_who_comes_without_tls_is_sent_to_it(settings: Any) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    request = RequestFactory().get("/v1/jobs?limit=3")
+    said = ApiSecurityMiddleware(lambda request: HttpResponse())(request)
+    assert (said.status_code, said["Location"]) == (301, "https://testserver/v1/jobs?limit=3")
+
+
+def test_a_host_that_is_not_ours_is_in_no_link(alder: Api, submit: Callable[..., Any]) -> None:
+    path = f"/v1/jobs/{submit(alder, 'Hello there.')['id']}"
+    for host, status in (("testserver", 200), ("testserver:8000", 200), ("evil.example", 400)):
+        for _ in range(2):  # once that it is known
+            answer = by_key(alder, "GET", path, host=host)
+            assert answer.status == status
+        key = {"Authorization": f"Bearer {alder.secret}", "Host": host}
+        assert Client().get(path, headers=key).status_code == status
