@@ -216,7 +216,9 @@ def run(site: Installation, log: Path) -> int:
     chaos.keep_workers()
     with contextlib.suppress(ServerFailed):
         wait_until(lambda: not site.unfinished(), "all jobs to finish", _CALM_S)
-    print(f"Nothing was unfinished {time.monotonic() - calm:.0f} s later.")
+    print(f"{site.unfinished()} were unfinished {time.monotonic() - calm:.0f} s later.")
+    for row in site.rows(_LEFT):
+        print("  left:", *row)
     # A killed worker's half-written file goes with the second round of deleting.
     with contextlib.suppress(ServerFailed):
         wait_until(lambda: not site.rows("SELECT 1 FROM accounts_outboxmessage"), "files to go", 90)
@@ -227,6 +229,13 @@ def run(site: Installation, log: Path) -> int:
         kill_group(worker)
     print(f"In {time.monotonic() - started:.0f} s.")
     return 1 if any(found.values()) else 0
+
+
+_LEFT = """
+SELECT id, status, lines_done, lines_total, attempt, 'handed s ago', extract(epoch FROM now() - handed_at)::int,
+'lease s left', extract(epoch FROM lease_expires_at - now())::int, 'due s', extract(epoch FROM due_at - now())::int
+FROM synthesis_job WHERE status IN ('queued', 'processing') ORDER BY id LIMIT 20
+"""
 
 
 def _unfinished(site: Installation) -> str:

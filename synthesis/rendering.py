@@ -350,7 +350,9 @@ class _Keeper:
         """Hold a line, and store what is held if it is time."""
         self._held.append(spoken)
         held_s = sum(len(line.waveform) / line.sample_rate for line in self._held)
-        if time.monotonic() - self._stored_at >= KEPT_EVERY_S or held_s >= MOST_HELD_S:
+        # Others wait for the first line of a job that may have killed its worker: it clears the job.
+        is_due = time.monotonic() - self._stored_at >= KEPT_EVERY_S or held_s >= MOST_HELD_S
+        if is_due or self._job.fruitless_attempts:
             self._store()
 
     def _store(self) -> None:
